@@ -1,0 +1,74 @@
+# Every target works from a fresh clone and installs what it needs. Cluster parts need root.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help venv format lint types imports crds chart-crds docs unit api chart test test-runtime cluster cluster-down cluster-status demo e2e e2e-full bench-reconcile clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 20
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+venv: $(STAMP) ## Make the virtual environment
+
+format: $(STAMP) ## Format and mend what ruff can
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+lint: $(STAMP) ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## Check types
+	$(BIN)/mypy
+
+imports: $(STAMP) ## Check the import contracts
+	$(BIN)/lint-imports
+
+crds: $(STAMP) ## Generate the CRD from the models
+	$(BIN)/python -m modelfleet.api.crd > crds/modelfleet.dev_llmdeployments.yaml
+	cp crds/*.yaml charts/modelfleet/files/crds/
+
+docs: $(STAMP) ## Generate the reference pages
+	$(BIN)/python -m modelfleet.cli.docs
+
+unit: $(STAMP) ## Unit, property, layout and supervisor tests
+	$(BIN)/pytest -q tests/unit tests/property tests/layout operator/src runtime-image/tests -m "not runtime"
+
+api: $(STAMP) ## Tests on a real kube-apiserver and control plane
+	$(BIN)/pytest -q tests/api
+
+chart: $(STAMP) ## Tests of the Helm chart, by the real helm
+	$(BIN)/pytest -q tests/chart
+
+test: lint types imports $(STAMP) ## Everything that needs no container: the README's test command
+	$(BIN)/python -m e2e.cluster build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm
+	$(BIN)/pytest -q tests operator/src runtime-image/tests -m "not runtime"
+
+cluster: $(STAMP) ## Start the embedded Kubernetes (root)
+	$(BIN)/python -m e2e.cluster up
+
+cluster-down: $(STAMP) ## Stop it; nothing stays
+	$(BIN)/python -m e2e.cluster down
+
+cluster-status: $(STAMP) ## Say what of it runs
+	$(BIN)/python -m e2e.cluster status
+
+e2e: $(STAMP) ## The short set of scenarios on the whole cluster
+	$(BIN)/pytest -q e2e/scenarios -m short
+
+e2e-full: $(STAMP) ## Every scenario on the whole cluster
+	$(BIN)/pytest -q e2e/scenarios
+
+bench-reconcile: $(STAMP) ## Figures of the operator on a faked fleet
+	$(BIN)/python -m bench.reconcile
+
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
