@@ -1,0 +1,1 @@
+"""modelfleet.dev/v1alpha1: the models of LLMDeployment."""

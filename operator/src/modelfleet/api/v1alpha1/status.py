@@ -1,0 +1,96 @@
+"""What the operator reports: the `status` of an LLMDeployment, written as a whole once per pass.
+
+Machines read `conditions`; `phase` and messages are for people. Lists are bounded and short: status is read often.
+It must not hold what can be observed again, except for people's eyes: the operator never reads those back.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modelfleet.api.v1alpha1.base import ATOMIC, Message, StatusModel, Time, Word, listed_by
+
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class Condition(StatusModel):
+    """One answer, in the form of metav1.Condition."""
+
+    type: Word = Field(description="What is answered: Ready, Progressing, Degraded, Valid and so on.")
+    status: Literal["True", "False", "Unknown"] = Field(description="The answer.")
+    observed_generation: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="metadata.generation that the answer is about."
+    )
+    last_transition_time: Time = Field(description="When `status` last changed.")
+    reason: Word = Field(description="One CamelCase word for machines.")
+    message: Message = Field("", description="A sentence that says what to do next.")
+
+
+class Decision(StatusModel):
+    """One change that the operator made or advised, and why."""
+
+    time: Time = Field(description="When it was decided.")
+    kind: Word = Field(description="What was decided: Scale, Rollout, Repair and so on.")
+    from_: Word | None = Field(None, alias="from", description="What it was.")
+    to: Word | None = Field(None, description="What it became.")
+    reason: Word = Field(description="One CamelCase word for machines.")
+    message: Message = Field("", description="Inputs and arithmetic in a sentence.")
+
+
+class RevisionStatus(StatusModel):
+    """One revision and what runs of it."""
+
+    name: Annotated[str, Field(max_length=63)] = Field(description="Name of its Deployment and Service.")
+    hash: Word = Field(description="Hash of the user's words that make this revision.")
+    role: Literal["stable", "new", "old"] = Field(description="stable serves; new is taking over; old is leaving.")
+    replicas: Count = Field(0, description="Pods that exist.")
+    ready: Count = Field(0, description="Pods that are ready.")
+    rendering_version: Word | None = Field(None, description="Version of the operator's renderer that wrote its pods.")
+
+
+class RolloutStatus(StatusModel):
+    """Where a revision change stands."""
+
+    strategy: Word | None = Field(None, description="spec.rollout.strategy in use.")
+    plan: Message | None = Field(None, description="What will happen next, in a sentence.")
+    message: Message | None = Field(None, description="Why it stands where it stands.")
+    started_at: Time | None = Field(None, description="When this revision change began.")
+    step_started_at: Time | None = Field(None, description="When the present step began.")
+    progressed_at: Time | None = Field(None, description="When replicas of the new revision last became ready.")
+    capacity_wait_started_at: Time | None = Field(None, description="Since when devices are missing.")
+
+
+class ScalingStatus(StatusModel):
+    """What scaling wants."""
+
+    desired: Count | None = Field(None, description="Replicas that scaling asks for.")
+    binding: Word | None = Field(None, description="What decided: a metric's type, a bound, or what holds.")
+    last_scale_time: Time | None = Field(None, description="When the replicas were last changed.")
+
+
+class LLMDeploymentStatus(StatusModel):
+    """The whole report."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="metadata.generation that this status is about."
+    )
+    phase: Word | None = Field(None, description="One word for people; machines read conditions.")
+    url: Annotated[str, Field(max_length=512)] | None = Field(None, description="Address inside the cluster.")
+    replicas: Count | None = Field(None, description="Pods that exist, over all revisions.")
+    ready_replicas: Count | None = Field(None, description="Pods that are ready.")
+    updated_replicas: Count | None = Field(None, description="Pods of the revision that the spec asks for.")
+    selector: Annotated[str, Field(max_length=1024)] | None = Field(
+        None, description="Label selector of the pods, for the scale subresource."
+    )
+    gpus: Count | None = Field(None, description="Devices that the pods claim.")
+    revisions: Annotated[tuple[RevisionStatus, ...], Field(max_length=64)] = Field(
+        (), description="Revisions that exist.", json_schema_extra=listed_by("name")
+    )
+    rollout: RolloutStatus | None = Field(None, description="Where a revision change stands.")
+    scaling: ScalingStatus | None = Field(None, description="What scaling wants; only with spec.scaling.")
+    decisions: Annotated[tuple[Decision, ...], Field(max_length=10)] = Field(
+        (), description="The last ten decisions, oldest first.", json_schema_extra=ATOMIC
+    )
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=32)] = Field(
+        (), description="Answers for machines.", json_schema_extra=listed_by("type")
+    )
