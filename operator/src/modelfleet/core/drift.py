@@ -1,0 +1,53 @@
+"""Does a live object still say what was rendered? Tolerates what the API server adds, notices what people change.
+
+Must not decide what follows from a difference.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+QUANTITY_MAPS = frozenset({"requests", "limits"})
+SUFFIXES = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1),
+    "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15),
+    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50),
+}  # fmt: skip
+
+
+def holds(desired: Any, live: Any, *, field: str = "") -> bool:
+    """Tell whether `live` says everything that `desired` says; maps may say more, lists may not.
+
+    >>> holds({"a": 1}, {"a": 1, "default": 2})
+    True
+    >>> holds({"args": ["x"]}, {"args": ["x", "y"]})
+    False
+    >>> holds({"limits": {"cpu": "1000m"}}, {"limits": {"cpu": "1"}})
+    True
+    """
+    if isinstance(desired, Mapping):
+        if not isinstance(live, Mapping):
+            return not desired and live is None
+        if field in QUANTITY_MAPS:
+            return all(key in live and quantity(value) == quantity(live[key]) for key, value in desired.items())
+        return all(holds(value, live.get(key), field=key) for key, value in desired.items())
+    if isinstance(desired, Sequence) and not isinstance(desired, str):
+        if not isinstance(live, Sequence) or isinstance(live, str):
+            return not desired and live is None
+        return len(desired) == len(live) and all(holds(a, b) for a, b in zip(desired, live, strict=True))
+    return bool(desired == live)
+
+
+def quantity(value: Any) -> Decimal | str:
+    """Read a Kubernetes quantity; text that is none stays text.
+
+    >>> quantity("1Gi") == quantity(1073741824)
+    True
+    """
+    text = str(value)
+    digits = text.rstrip("abcdefghijklmnopqrstuvwxyzKMGTPE")
+    suffix = text[len(digits) :]
+    try:
+        return Decimal(digits) * SUFFIXES[suffix]
+    except (InvalidOperation, KeyError):
+        return text

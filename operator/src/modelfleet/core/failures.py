@@ -1,0 +1,94 @@
+"""Why a replica does not serve, in words that say what to do next.
+
+Reads what the API shows of a pod (waiting reason, termination message); must not talk to anyone.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from modelfleet.core.world import Replica
+
+ADVICE = {
+    "ImagePullFailed": "check spec.engine.image, and that the nodes may pull it",
+    "ModelNotFound": "check spec.model.uri (and revision): nothing is there",
+    "ModelAccessDenied": "give spec.model.secretRef a token that may read the model",
+    "OutOfMemory": "lower --max-model-len, raise resources or use more devices (parallelism.tensor)",
+    "InvalidEngineArgument": "correct spec.engine.args; the engine refused them",
+    "ParallelismMismatch": "choose a parallelism.tensor that divides the model's attention heads",
+    "ContextTooLong": "lower --max-model-len to what the model or the memory allows",
+    "TokenizerMissing": "the model folder has no tokenizer; add one or name it with --tokenizer",
+    "ConfigMissing": "create the Secret or ConfigMap that the pod refers to",
+    "EngineHung": "the engine stopped answering and is restarted; see its log",
+    "StartDeadlineExceeded": "the engine did not serve in time; see its log",
+    "CrashLooping": "see the log of the previous container",
+    "Evicted": "the node was short of memory or disk; set resources.requests",
+    "InsufficientGPU": "free or add accelerators, lower the replicas, or set rollout.capacity: InPlace",
+}
+"""Reason → what a person should do; the troubleshooting page has one section for each."""
+
+_WAITING = {
+    "ErrImagePull": "ImagePullFailed",
+    "ImagePullBackOff": "ImagePullFailed",
+    "InvalidImageName": "ImagePullFailed",
+    "ErrImageNeverPull": "ImagePullFailed",
+    "CreateContainerConfigError": "ConfigMissing",
+    "CreateContainerError": "CrashLooping",
+    "RunContainerError": "CrashLooping",
+    "OOMKilled": "OutOfMemory",
+    "Evicted": "Evicted",
+    "Error": "CrashLooping",
+    "CrashLoopBackOff": "CrashLooping",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What is wrong with a revision's replicas, for a condition."""
+
+    reason: str
+    message: str
+
+
+def reported(termination: str) -> tuple[str, str] | None:
+    """Read the supervisor's reason from a termination message, or the plain log tail of a stock image.
+
+    >>> reported('{"reason": "ModelNotFound", "message": "no such folder"}')
+    ('ModelNotFound', 'no such folder')
+    >>> reported("torch.OutOfMemoryError: CUDA out of memory")
+    ('OutOfMemory', 'torch.OutOfMemoryError: CUDA out of memory')
+    >>> reported("") is None
+    True
+    """
+    try:
+        said = json.loads(termination)
+        return str(said["reason"]), str(said.get("message", ""))
+    except (ValueError, KeyError, TypeError):
+        pass
+    lines = [line.strip() for line in termination.splitlines() if line.strip()]
+    for line in reversed(lines):
+        low = line.lower()
+        if "out of memory" in low or "no available memory for the cache blocks" in low:
+            return "OutOfMemory", line
+        if "unrecognized arguments" in low or "invalid choice" in low:
+            return "InvalidEngineArgument", line
+        if "repository not found" in low or "no such file or directory" in low:
+            return "ModelNotFound", line
+    return None
+
+
+def diagnose(replicas: Iterable[Replica]) -> Failure | None:
+    """Find the failure to show: the first, by pod name, of those that wait for something to be repaired."""
+    for replica in sorted(replicas, key=lambda r: r.name):
+        if replica.terminating or replica.ready:
+            continue
+        told = reported(replica.message)
+        reason = _WAITING.get(replica.waiting_reason)
+        if reason is None:
+            continue
+        message = replica.message
+        if told is not None and reason in {"CrashLooping", "OutOfMemory"}:
+            reason, message = told
+        advice = ADVICE.get(reason, ADVICE["CrashLooping"])
+        return Failure(reason=reason, message=f"{message[-400:] or replica.waiting_reason}: {advice}")
+    return None

@@ -1,0 +1,83 @@
+"""GPU arithmetic, done once for everyone: how many accelerators are free for a pod that wants some.
+
+Must not know rollouts or scaling: it counts devices.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A node's devices and whether pods may go there."""
+
+    name: str
+    labels: Mapping[str, str]
+    allocatable: Mapping[str, int]
+    schedulable: bool = True
+    taints: tuple[tuple[str, str], ...] = ()
+    """(key, effect) of every taint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Devices that a pod holds, or that a replica without a pod yet is about to ask for."""
+
+    resource: str
+    count: int
+    node: str = ""
+    """Empty while it has no node: it then counts against every node that it could take."""
+    product: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    """One more replica: so many devices on one node, of this product if one is named."""
+
+    resource: str
+    count: int
+    product: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """How many more replicas fit now, and the most devices that any one suitable node has at all."""
+
+    replicas: int
+    largest_node: int
+    missing: str = field(default="", compare=False)
+
+
+PRODUCT_LABEL = "nvidia.com/gpu.product"
+BLOCKING = ("NoSchedule", "NoExecute")
+
+
+def room(*, want: Want, nodes: Iterable[Node], claims: Iterable[Claim]) -> Room:
+    """Count the replicas that fit beside everything that is used or already asked for.
+
+    >>> node = Node(name="n", labels={}, allocatable={"nvidia.com/gpu": 4})
+    >>> want = Want(resource="nvidia.com/gpu", count=2)
+    >>> room(want=want, nodes=[node], claims=[Claim(resource="nvidia.com/gpu", count=1, node="n")]).replicas
+    1
+    """
+    suitable = [node for node in nodes if _suits(node, want)]
+    held = [claim for claim in claims if claim.resource == want.resource]
+    fits = 0
+    for node in suitable:
+        free = node.allocatable[want.resource] - sum(c.count for c in held if c.node == node.name)
+        fits += max(0, free) // want.count
+    for claim in held:
+        if not claim.node and (not claim.product or not want.product or claim.product == want.product):
+            fits -= -(-claim.count // want.count)
+    return Room(
+        replicas=max(0, fits),
+        largest_node=max((node.allocatable[want.resource] for node in suitable), default=0),
+    )
+
+
+def _suits(node: Node, want: Want) -> bool:
+    if not node.schedulable or node.allocatable.get(want.resource, 0) <= 0:
+        return False
+    if want.product and node.labels.get(PRODUCT_LABEL) != want.product:
+        return False
+    return all(key == want.resource or effect not in BLOCKING for key, effect in node.taints)

@@ -1,0 +1,140 @@
+"""From Kubernetes' JSON to the frozen records of a Snapshot.
+
+Tolerant of what is absent, for watches show objects in every stage. Must not fetch or decide.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from modelfleet.core import names
+from modelfleet.core.fit import Claim, Node
+from modelfleet.core.render.pod import PRODUCT_LABEL
+from modelfleet.core.world import OwnedObject, Replica, StoredRevision, Workload
+
+Json = Mapping[str, Any]
+
+
+def epoch(stamp: str | None) -> float:
+    """Read Kubernetes' time as seconds since the epoch; 0.0 when absent.
+
+    >>> epoch("1970-01-01T00:01:00Z")
+    60.0
+    """
+    return datetime.fromisoformat(stamp).timestamp() if stamp else 0.0
+
+
+def replica(pod: Json) -> Replica:
+    """Read an engine pod."""
+    meta, status = pod["metadata"], pod.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    ready = conditions.get("Ready", {}).get("status") == "True"
+    scheduled = conditions.get("PodScheduled", {})
+    waiting, message, restarts = _trouble(status)
+    if scheduled.get("reason") == "Unschedulable":
+        waiting, message = "Unschedulable", scheduled.get("message", "")
+    return Replica(
+        name=meta["name"],
+        uid=meta["uid"],
+        resource_version=meta["resourceVersion"],
+        revision=(meta.get("labels") or {}).get(names.REVISION, ""),
+        ready=ready,
+        in_rotation=(meta.get("labels") or {}).get(names.ROTATION) == "in",
+        terminating="deletionTimestamp" in meta,
+        failed=status.get("phase") in {"Failed", "Succeeded"},
+        scheduled=bool(pod.get("spec", {}).get("nodeName")),
+        waiting_reason=waiting,
+        message=message,
+        restarts=restarts,
+        created_at=epoch(meta.get("creationTimestamp")),
+        ready_since=epoch(conditions["Ready"].get("lastTransitionTime")) if ready else None,
+    )
+
+
+def _trouble(status: Json) -> tuple[str, str, int]:
+    if status.get("phase") == "Failed":
+        return str(status.get("reason") or "Error"), str(status.get("message") or ""), 0
+    for container in status.get("containerStatuses") or ():
+        restarts = int(container.get("restartCount", 0))
+        last = (container.get("lastState") or {}).get("terminated") or {}
+        state = container.get("state") or {}
+        if ended := state.get("terminated"):
+            return str(ended.get("reason", "Error")), str(ended.get("message", "")), restarts
+        if waiting := state.get("waiting"):
+            reason = str(waiting.get("reason", ""))
+            told = last.get("message") or waiting.get("message") or ""
+            return ("OOMKilled" if last.get("reason") == "OOMKilled" else reason), str(told), restarts
+        if restarts and not container.get("ready"):
+            return str(last.get("reason", "Error")), str(last.get("message", "")), restarts
+    return "", "", 0
+
+
+def workload(deployment: Json) -> Workload:
+    """Read a revision's Deployment."""
+    meta, spec = deployment["metadata"], deployment["spec"]
+    foreign = {
+        entry.get("manager", "")
+        for entry in meta.get("managedFields") or ()
+        if entry.get("manager") != names.FIELD_MANAGER
+        and entry.get("subresource") is None
+        and "f:template" in (entry.get("fieldsV1") or {}).get("f:spec", {})
+    }
+    return Workload(
+        name=meta["name"],
+        uid=meta["uid"],
+        resource_version=meta["resourceVersion"],
+        revision=(meta.get("labels") or {}).get(names.REVISION, ""),
+        replicas=int(spec.get("replicas", 1)),
+        template=spec["template"],
+        foreign_managers=tuple(sorted(foreign)),
+        settled=(deployment.get("status") or {}).get("observedGeneration") == meta.get("generation"),
+    )
+
+
+def stored_revision(body: Json) -> StoredRevision:
+    """Read a ControllerRevision."""
+    meta = body["metadata"]
+    return StoredRevision(
+        name=meta["name"],
+        uid=meta["uid"],
+        revision=(meta.get("labels") or {}).get(names.REVISION, ""),
+        number=int(body.get("revision", 0)),
+        template=(body.get("data") or {}).get("template", {}),
+        rendering_version=(meta.get("annotations") or {}).get(names.RENDERING, ""),
+    )
+
+
+def owned_object(body: Json) -> OwnedObject:
+    """Read a Service or PodDisruptionBudget."""
+    meta = body["metadata"]
+    return OwnedObject(
+        kind=body["kind"], name=meta["name"], resource_version=meta["resourceVersion"], uid=meta["uid"], body=body
+    )
+
+
+def node(body: Json) -> Node:
+    """Read a node's devices: every extended resource (a name with a slash) of its allocatable."""
+    spec = body.get("spec") or {}
+    allocatable = (body.get("status") or {}).get("allocatable") or {}
+    return Node(
+        name=body["metadata"]["name"],
+        labels=body["metadata"].get("labels") or {},
+        allocatable={name: int(count) for name, count in allocatable.items() if "/" in name},
+        schedulable=not spec.get("unschedulable", False),
+        taints=tuple((t["key"], t["effect"]) for t in spec.get("taints") or ()),
+    )
+
+
+def claims(pod: Json) -> tuple[Claim, ...]:
+    """Read the devices that any pod holds or waits for; none when it has ended."""
+    if (pod.get("status") or {}).get("phase") in {"Failed", "Succeeded"}:
+        return ()
+    spec = pod["spec"]
+    asked: dict[str, int] = {}
+    for container in spec.get("containers") or ():
+        for name, count in ((container.get("resources") or {}).get("limits") or {}).items():
+            if "/" in name:
+                asked[name] = asked.get(name, 0) + int(count)
+    product = (spec.get("nodeSelector") or {}).get(PRODUCT_LABEL, "")
+    where = spec.get("nodeName", "")
+    return tuple(Claim(resource=name, count=n, node=where, product=product) for name, n in asked.items() if n)

@@ -1,0 +1,110 @@
+"""Whole manifests: ControllerRevision, Deployment, Services and PodDisruptionBudget of one LLMDeployment.
+
+Must not decide anything: what exists and how many replicas it has is told by the caller.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelfleet.core import names
+from modelfleet.core.render.pod import ENGINE_PORT
+from modelfleet.core.world import Snapshot
+
+
+def owner_reference(snapshot: Snapshot) -> dict[str, Any]:
+    """Tie an owned object to its LLMDeployment: the garbage collector removes it, without finalizers."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "name": snapshot.name,
+        "uid": snapshot.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _metadata(snapshot: Snapshot, *, name: str, revision: str | None, annotations: Mapping[str, str]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "name": name,
+        "namespace": snapshot.namespace,
+        "labels": names.owned_labels(name=snapshot.name, revision=revision),
+        "ownerReferences": [owner_reference(snapshot)],
+    }
+    if annotations:
+        metadata["annotations"] = dict(annotations)
+    return metadata
+
+
+def controller_revision(
+    snapshot: Snapshot, *, revision: str, number: int, template: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Store a rendered template for good."""
+    version = snapshot.settings.rendering_version
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": _metadata(
+            snapshot,
+            name=names.revision_name(name=snapshot.name, revision=revision),
+            revision=revision,
+            annotations={names.RENDERING: version},
+        ),
+        "revision": number,
+        "data": {"template": dict(template)},
+    }
+
+
+def deployment(snapshot: Snapshot, *, revision: str, template: Mapping[str, Any], replicas: int) -> dict[str, Any]:
+    """Render a revision's Deployment. Replicas are always explicit: left out, one GPU would be claimed by default."""
+    deadline = snapshot.spec.rollout.progress_deadline_seconds if snapshot.spec else 1800
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(
+            snapshot,
+            name=names.revision_name(name=snapshot.name, revision=revision),
+            revision=revision,
+            annotations={},
+        ),
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 1,
+            "progressDeadlineSeconds": deadline,
+            "selector": {"matchLabels": {names.OWNER: snapshot.name, names.REVISION: revision}},
+            # A hand edit is put back within moments; until then it must not take a serving pod away.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": dict(template),
+        },
+    }
+
+
+def service(snapshot: Snapshot, *, revision: str | None) -> dict[str, Any]:
+    """Render the stable Service, or with `revision` that revision's own."""
+    name = snapshot.name if revision is None else names.revision_name(name=snapshot.name, revision=revision)
+    selector = {names.OWNER: snapshot.name, names.ROTATION: "in"}
+    if revision is not None:
+        selector[names.REVISION] = revision
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(snapshot, name=name, revision=revision, annotations={}),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": selector,
+            "ports": [{"name": "http", "port": 80, "targetPort": ENGINE_PORT, "protocol": "TCP"}],
+        },
+    }
+
+
+def disruption_budget(snapshot: Snapshot) -> dict[str, Any]:
+    """Render the budget over all revisions; a node drain always finishes, also with one replica."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(snapshot, name=snapshot.name, revision=None, annotations={}),
+        "spec": {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": {names.OWNER: snapshot.name}},
+        },
+    }

@@ -1,0 +1,43 @@
+"""From targets to writes: which pods leave, in which order, and when replicas may fall.
+
+A replica leaves in two steps: out of rotation first (its Services drop it), and only when that is seen, out of the
+Deployment. Both are derived on every pass; a pod that is no longer a victim is put back. Must not choose targets.
+"""
+
+from collections.abc import Sequence
+
+from modelfleet.core.plan import Action, Rotate, Scale
+from modelfleet.core.world import Replica, Workload
+
+
+def living(replicas: Sequence[Replica], *, revision: str) -> list[Replica]:
+    """Select a revision's replicas that count: neither leaving nor ended."""
+    return [r for r in replicas if r.revision == revision and not r.terminating and not r.failed]
+
+
+def victims(replicas: Sequence[Replica], *, count: int) -> list[Replica]:
+    """Choose who leaves: not ready first, then least in flight, then the youngest, then by name."""
+    order = sorted(replicas, key=lambda r: (r.ready, r.in_rotation, r.in_flight or 0.0, -r.created_at, r.name))
+    return order[: max(0, count)]
+
+
+def resize(*, workload: Workload, replicas: Sequence[Replica], target: int) -> tuple[Action, ...]:
+    """Move one Deployment towards `target` replicas, losing no request on the way."""
+    alive = living(replicas, revision=workload.revision)
+    leaving = victims(alive, count=len(alive) - target)
+    names = {r.name for r in leaving}
+    back = [
+        Rotate(pod=r.name, resource_version=r.resource_version, in_rotation=True)
+        for r in alive
+        if not r.in_rotation and r.name not in names
+    ]
+    out = [
+        Rotate(pod=r.name, resource_version=r.resource_version, in_rotation=False)
+        for r in leaving
+        if r.ready and r.in_rotation
+    ]
+    actions: list[Action] = [*back, *out]
+    if workload.replicas != target and not out:
+        scale = Scale(name=workload.name, resource_version=workload.resource_version, replicas=target)
+        actions.append(scale)
+    return tuple(actions)

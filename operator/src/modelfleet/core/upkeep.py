@@ -1,0 +1,92 @@
+"""Owned objects: what must exist beside the replicas, what drifted, what may be forgotten.
+
+Each function answers one question with the writes that follow. Must not size anything.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from modelfleet.core import names
+from modelfleet.core.drift import holds
+from modelfleet.core.plan import Action, Apply, Create, Delete, Reason, RestoreTemplate
+from modelfleet.core.render import objects
+from modelfleet.core.world import Snapshot
+
+
+def wanted_objects(snapshot: Snapshot, *, revisions: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+    """Render the Services and the disruption budget that should exist."""
+    yield objects.service(snapshot, revision=None)
+    for revision in revisions:
+        yield objects.service(snapshot, revision=revision)
+    yield objects.disruption_budget(snapshot)
+
+
+def keep_objects(snapshot: Snapshot, *, revisions: tuple[str, ...]) -> tuple[Action, ...]:
+    """Create what is missing and repair what was changed."""
+    live = {(o.kind, o.name): o for o in snapshot.objects}
+    actions: list[Action] = []
+    for manifest in wanted_objects(snapshot, revisions=revisions):
+        seen = live.get((manifest["kind"], manifest["metadata"]["name"]))
+        if seen is None:
+            actions.append(Create(manifest=manifest))
+        elif not holds(manifest, seen.body):
+            actions.append(Apply(manifest=manifest, resource_version=seen.resource_version))
+    return tuple(actions)
+
+
+def restore_templates(snapshot: Snapshot) -> tuple[tuple[Action, ...], tuple[Reason, ...]]:
+    """Put back every template that was edited by hand."""
+    stored = {s.revision: s for s in snapshot.stored}
+    actions: list[Action] = []
+    reasons: list[Reason] = []
+    for workload in snapshot.workloads:
+        known = stored.get(workload.revision)
+        if known is None or (not workload.foreign_managers and holds(known.template, workload.template)):
+            continue
+        actions.append(
+            RestoreTemplate(name=workload.name, resource_version=workload.resource_version, template=known.template)
+        )
+        who = ", ".join(workload.foreign_managers) or "someone"
+        reasons.append(
+            Reason(
+                kind="Repair",
+                reason="TemplateDrifted",
+                message=f"Deployment {workload.name} was edited by {who}; its stored template is put back."
+                " Change the LLMDeployment instead.",
+                warning=True,
+            )
+        )
+    return tuple(actions), tuple(reasons)
+
+
+def keep_stored(snapshot: Snapshot) -> tuple[Action, ...]:
+    """Store a template again whose ControllerRevision was deleted while its Deployment lives."""
+    stored = {s.revision for s in snapshot.stored}
+    number = max((s.number for s in snapshot.stored), default=0)
+    missing = [w for w in snapshot.workloads if w.revision and w.revision not in stored]
+    return tuple(
+        Create(
+            manifest=objects.controller_revision(
+                snapshot, revision=w.revision, number=number + index, template=w.template
+            )
+        )
+        for index, w in enumerate(missing, start=1)
+    )
+
+
+def forget(snapshot: Snapshot, *, revision: str) -> tuple[Action, ...]:
+    """Delete old revisions beyond the history limit; never one that still has a pod."""
+    limit = snapshot.spec.rollout.revision_history_limit if snapshot.spec else 5
+    busy = {r.revision for r in snapshot.replicas} | {w.revision for w in snapshot.workloads if w.replicas}
+    idle = [s for s in snapshot.stored if s.revision != revision and s.revision not in busy]
+    idle.sort(key=lambda s: s.number, reverse=True)
+    workloads = {w.revision: w for w in snapshot.workloads}
+    services = {o.name: o for o in snapshot.objects if o.kind == "Service"}
+    actions: list[Action] = []
+    for old in idle[limit:]:
+        if service := services.get(names.revision_name(name=snapshot.name, revision=old.revision)):
+            actions.append(Delete(api_version="v1", kind="Service", name=service.name, uid=service.uid))
+        if deployment := workloads.get(old.revision):
+            actions.append(Delete(api_version="apps/v1", kind="Deployment", name=deployment.name, uid=deployment.uid))
+        actions.append(Delete(api_version="apps/v1", kind="ControllerRevision", name=old.name, uid=old.uid))
+    return tuple(actions)

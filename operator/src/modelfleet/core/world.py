@@ -1,0 +1,119 @@
+"""What a decision may look at: one frozen Snapshot of an LLMDeployment and everything around it.
+
+Built by the shell from its caches; read by `decide`. It must not hold clients, caches or anything mutable.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
+from modelfleet.core.scaling.signals import Signals
+from modelfleet.core.scaling.target import Recommendation
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderSettings:
+    """What an installation adds to the user's words when a revision is first rendered."""
+
+    engine_images: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Default image by engine type, then by `gpu` or `cpu`."""
+    rendering_version: str = "1"
+    """Version of the renderer, written beside what it rendered; a newer one leaves older templates alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replica:
+    """One engine pod as the API shows it."""
+
+    name: str
+    uid: str
+    resource_version: str
+    revision: str
+    ready: bool
+    in_rotation: bool
+    terminating: bool = False
+    failed: bool = False
+    scheduled: bool = True
+    waiting_reason: str = ""
+    """Why the pod waits or failed, in Kubernetes' word (`ImagePullBackOff`, `Unschedulable` …); empty if it does not."""
+    message: str = ""
+    restarts: int = 0
+    created_at: float = 0.0
+    ready_since: float | None = None
+    in_flight: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One revision's Deployment as the API shows it."""
+
+    name: str
+    uid: str
+    resource_version: str
+    revision: str
+    replicas: int
+    template: Mapping[str, Any]
+    foreign_managers: tuple[str, ...] = ()
+    """Field managers other than ours that own something inside the template: someone edited it."""
+    settled: bool = True
+    """Whether the Deployment controller has seen the newest generation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRevision:
+    """One ControllerRevision: the template as it was first rendered."""
+
+    name: str
+    uid: str
+    revision: str
+    number: int
+    template: Mapping[str, Any]
+    rendering_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnedObject:
+    """A Service or PodDisruptionBudget: enough to see whether it still is what was rendered."""
+
+    kind: str
+    name: str
+    resource_version: str
+    uid: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Everything that a decision about one LLMDeployment depends on, `now` (seconds since the epoch) included."""
+
+    now: float
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    resource_version: str
+    annotations: Mapping[str, str]
+    raw_spec: Mapping[str, Any]
+    spec: LLMDeploymentSpec | None
+    spec_error: str = ""
+    status: Mapping[str, Any] = field(default_factory=dict)
+    stored: tuple[StoredRevision, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    replicas: tuple[Replica, ...] = ()
+    objects: tuple[OwnedObject, ...] = ()
+    free_gpus: int | None = None
+    """Accelerators that a pod of this LLMDeployment could take now; None when nodes cannot be read."""
+    largest_node: int | None = None
+    """Most accelerators that any one suitable node has at all, free or not."""
+    nodes_readable: bool = True
+    """Whether this installation may read nodes at all."""
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    """Revision → message of the API server, which refused the rendered Deployment in a dry run."""
+    name_conflict: str = ""
+    """`namespace/name` of the LLMDeployment that holds the same served name and is older."""
+    signals: Signals | None = None
+    history: tuple[Recommendation, ...] = ()
+    observed_since: float = 0.0
+    """Since when this process has recorded recommendations; no scale-down before one full window."""
+    settings: RenderSettings = field(default_factory=RenderSettings)
