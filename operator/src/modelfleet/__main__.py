@@ -1,0 +1,5 @@
+"""`python -m modelfleet`."""
+
+from modelfleet.cli.main import main
+
+main()

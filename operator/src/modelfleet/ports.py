@@ -1,0 +1,16 @@
+"""What the operator needs from the world, one small Protocol each.
+
+Implemented by `adapters/`, consumed by `shell/`, replaced by doubles in tests. Must not import an implementation.
+"""
+
+from typing import Protocol
+
+from modelfleet.core.scaling.signals import FleetSignals
+
+
+class Metrics(Protocol):
+    """Where signals come from."""
+
+    async def fetch(self) -> FleetSignals:
+        """Ask once for the whole fleet; never raises: what failed is in the answer's `errors`."""
+        ...

@@ -1,0 +1,134 @@
+"""What the watches have shown: LLMDeployments, what they own, nodes. Newest resourceVersion wins.
+
+Filled by a listing at start, by watch events, and by the answers to our own writes. Must not fetch.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelfleet.core import names, observe
+from modelfleet.core.fit import Claim, Node
+from modelfleet.core.world import OwnedObject, Replica, StoredRevision, Workload
+from modelfleet.shell.queue import Key
+
+Record = Replica | Workload | StoredRevision | OwnedObject
+READERS = {
+    "Pod": observe.replica,
+    "Deployment": observe.workload,
+    "ControllerRevision": observe.stored_revision,
+    "Service": observe.owned_object,
+    "PodDisruptionBudget": observe.owned_object,
+}
+
+
+@dataclass(kw_only=True)
+class _Entry:
+    version: int
+    uid: str
+    owners: frozenset[str]
+    record: Any
+    claims: tuple[Claim, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Cache:
+    """The last known state of everything that decisions look at."""
+
+    fleet: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    _owned: dict[Key, dict[tuple[str, str], _Entry]] = field(default_factory=lambda: defaultdict(dict))
+    _served: dict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
+
+    def observe(self, body: Mapping[str, Any], *, deleted: bool = False) -> Key | None:
+        """Take in one object; returns the LLMDeployment that it concerns, None for a node."""
+        kind, meta = body["kind"], body["metadata"]
+        if kind == "Node":
+            self.nodes.pop(meta["name"], None)
+            if not deleted:
+                self.nodes[meta["name"]] = observe.node(body)
+            return None
+        if kind == names.KIND:
+            return self._observe_fleet(body, deleted=deleted)
+        key = (meta["namespace"], (meta.get("labels") or {}).get(names.OWNER, ""))
+        if not key[1]:
+            return None
+        place = self._owned[key]
+        seen, version = place.get((kind, meta["name"])), int(meta["resourceVersion"])
+        if deleted:
+            if seen is not None and seen.uid == meta["uid"]:
+                del place[(kind, meta["name"])]
+        elif seen is None or version >= seen.version:
+            place[(kind, meta["name"])] = _Entry(
+                version=version,
+                uid=meta["uid"],
+                owners=frozenset(o["uid"] for o in meta.get("ownerReferences") or ()),
+                record=READERS[kind](body),
+                claims=observe.claims(body) if kind == "Pod" else (),
+            )
+        return key
+
+    def _observe_fleet(self, body: Mapping[str, Any], *, deleted: bool) -> Key:
+        meta = body["metadata"]
+        key = (meta["namespace"], meta["name"])
+        seen = self.fleet.get(key)
+        if seen is not None:
+            self._served[_served_name(seen)].discard(key)
+        if deleted and (seen is None or seen["metadata"]["uid"] == meta["uid"]):
+            self.fleet.pop(key, None)
+        elif seen is None or int(meta["resourceVersion"]) >= int(seen["metadata"]["resourceVersion"]):
+            self.fleet[key] = dict(body)
+        if key in self.fleet:
+            self._served[_served_name(self.fleet[key])].add(key)
+        return key
+
+    def forget(self, key: Key, *, kind: str, name: str) -> None:
+        """Drop an object that turned out to be gone."""
+        self._owned[key].pop((kind, name), None)
+
+    def records(self, key: Key, *, kind: str, uid: str) -> Iterator[Any]:
+        """Give the records of one kind that belong to the LLMDeployment with this UID.
+
+        Pods belong to ReplicaSets, which are not watched: their labels tell.
+        """
+        for (entry_kind, _), entry in sorted(self._owned.get(key, {}).items()):
+            if entry_kind == kind and (kind == "Pod" or uid in entry.owners):
+                yield entry.record
+
+    def older_with_same_name(self, key: Key) -> str:
+        """Name the LLMDeployment that has a better claim to this one's served name; empty when there is none."""
+        mine = self.fleet[key]
+
+        def seniority(k: Key) -> tuple[str, Key]:
+            return self.fleet[k]["metadata"].get("creationTimestamp", ""), k
+
+        rivals = self._served[_served_name(mine)]
+        first = min(rivals, key=seniority, default=key)
+        return "" if first == key else f"{first[0]}/{first[1]}"
+
+    def same_name(self, key: Key) -> set[Key]:
+        """Give all that claim this one's served name."""
+        return set(self._served[_served_name(self.fleet[key])]) if key in self.fleet else set()
+
+    def claims(self) -> Iterator[Claim]:
+        """Give the devices that our own pods hold, and those of replicas that have no pod yet."""
+        for entries in self._owned.values():
+            pods: dict[str, int] = defaultdict(int)
+            for (kind, _), entry in entries.items():
+                if kind == "Pod":
+                    pods[entry.record.revision] += not entry.record.terminating and not entry.record.failed
+                    yield from entry.claims
+            for (kind, _), entry in entries.items():
+                if kind == "Deployment" and (lag := entry.record.replicas - pods[entry.record.revision]) > 0:
+                    yield from _coming(entry.record, lag)
+
+
+def _coming(workload: Workload, count: int) -> Iterator[Claim]:
+    pod = {"spec": workload.template.get("spec") or {}}
+    for claim in observe.claims(pod):
+        yield from (claim for _ in range(count))
+
+
+def _served_name(body: Mapping[str, Any]) -> str:
+    return str(((body.get("spec") or {}).get("model") or {}).get("servedName") or body["metadata"]["name"])

@@ -1,0 +1,209 @@
+"""One pass over one LLMDeployment: gather a Snapshot, decide, execute. And the workers that do so.
+
+Only this module catches broadly: a pass that fails is logged, counted and repeated later, and no other waits for it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from modelfleet.adapters.errors import ApiProblem, Conflict, Gone, NotLeader, Transient
+from modelfleet.adapters.kube import Kube
+from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
+from modelfleet.core import observe
+from modelfleet.core.decide import decide
+from modelfleet.core.fit import Claim, Room, Want, room
+from modelfleet.core.names import revision_hash
+from modelfleet.core.scaling.signals import FleetSignals, no_signals
+from modelfleet.core.scaling.target import Recommendation
+from modelfleet.core.world import RenderSettings, Snapshot
+from modelfleet.shell import telemetry
+from modelfleet.shell.cache import Cache
+from modelfleet.shell.execute import Executor, TemplateRefused
+from modelfleet.shell.queue import Key, WorkQueue
+
+log = structlog.get_logger(__name__)
+OTHERS_SECONDS = 15.0
+
+
+class Controller:
+    """Everything that passes share: cache, queue, the latest signals, and what cannot be derived twice."""
+
+    def __init__(
+        self,
+        *,
+        kube: Kube,
+        cache: Cache,
+        queue: WorkQueue,
+        render: RenderSettings,
+        read_nodes: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._kube, self._cache, self._queue = kube, cache, queue
+        self._executor = Executor(kube=kube, cache=cache)
+        self._render, self._read_nodes, self._clock = render, read_nodes, clock
+        self._since = clock()
+        self._watched: dict[Key, float] = {}
+        self._history: dict[Key, tuple[Recommendation, ...]] = {}
+        self._rejected: dict[Key, dict[str, str]] = {}
+        self._others: tuple[float, tuple[Claim, ...]] = (float("-inf"), ())
+        self._gpu_lock = asyncio.Lock()
+        self.signals: FleetSignals = no_signals(observed_at=0.0, error="no answer from Prometheus yet")
+
+    async def work(self) -> None:
+        """Take keys and pass over them, for ever."""
+        while True:
+            key = await self._queue.get()
+            telemetry.QUEUE_DEPTH.set(len(self._queue))
+            with telemetry.PASS_SECONDS.time(), structlog.contextvars.bound_contextvars(llmdeployment="/".join(key)):
+                await self._guarded(key)
+
+    async def _guarded(self, key: Key) -> None:
+        try:
+            again = await self.reconcile(key)
+        except NotLeader:
+            self._queue.failed(key)
+            raise
+        except (Conflict, Gone) as error:
+            telemetry.PASS_ERRORS.labels(type(error).__name__).inc()
+            pause = self._queue.failed(key)
+            log.debug("pass.stale", error=str(error), retry_seconds=round(pause, 2))
+        except ApiProblem as error:
+            telemetry.PASS_ERRORS.labels(type(error).__name__).inc()
+            pause = self._queue.failed(key, after=error.retry_after if isinstance(error, Transient) else None)
+            log.warning("pass.failed", error=str(error), retry_seconds=round(pause, 2))
+        except Exception:
+            telemetry.PASS_ERRORS.labels("Unexpected").inc()
+            pause = self._queue.failed(key)
+            log.exception("pass.unexpected", retry_seconds=round(pause, 2))
+        else:
+            self._queue.done(key)
+            if again is not None:
+                self._queue.add(key, after=again)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Do one pass; returns in how many seconds time alone may change the answer.
+
+        Raises:
+            ApiProblem: the plan was dropped in the middle.
+        """
+        if key not in self._cache.fleet:
+            for known in (self._history, self._rejected, self._watched):
+                known.pop(key, None)
+            self._queue.forget(key)
+            return None
+        body = self._cache.fleet[key]
+        if "deletionTimestamp" in body["metadata"]:
+            return None
+        spec, problem = _parse(body.get("spec") or {})
+        if spec is not None and spec.devices_per_replica and self._read_nodes and self._wants_devices(key, body):
+            async with self._gpu_lock:  # two rollouts must not both see the same free device
+                return await self._pass(key, body, spec, problem, room=await self._room(spec))
+        return await self._pass(key, body, spec, problem, room=None)
+
+    async def _pass(
+        self, key: Key, body: dict[str, Any], spec: LLMDeploymentSpec | None, problem: str, *, room: Room | None
+    ) -> float | None:
+        snapshot = self._gather(key, body, spec=spec, problem=problem, free=room)
+        plan = decide(snapshot)
+        self._history[key] = plan.history
+        for reason in plan.reasons:
+            telemetry.DECISIONS.labels(reason.kind, reason.reason).inc()
+            log.info(
+                "decision",
+                kind=reason.kind,
+                reason=reason.reason,
+                message=reason.message,
+                before=reason.before,
+                after=reason.after,
+                generation=snapshot.generation,
+            )
+        try:
+            await self._executor.run(key=key, snapshot=snapshot, plan=plan)
+        except TemplateRefused as refused:
+            self._rejected[key] = {refused.revision: refused.message}
+            return 0.0
+        if plan.requeue_after is not None:
+            return plan.requeue_after
+        return None
+
+    def _gather(
+        self, key: Key, body: dict[str, Any], *, spec: LLMDeploymentSpec | None, problem: str, free: Room | None
+    ) -> Snapshot:
+        meta, cache = body["metadata"], self._cache
+        replicas = tuple(cache.records(key, kind="Pod", uid=meta["uid"]))
+        kinds = ("Service", "PodDisruptionBudget")
+        return Snapshot(
+            now=self._clock(),
+            name=meta["name"],
+            namespace=meta["namespace"],
+            uid=meta["uid"],
+            generation=meta.get("generation", 1),
+            resource_version=meta["resourceVersion"],
+            annotations=meta.get("annotations") or {},
+            raw_spec=body.get("spec") or {},
+            spec=spec,
+            spec_error=problem,
+            status=body.get("status") or {},
+            stored=tuple(cache.records(key, kind="ControllerRevision", uid=meta["uid"])),
+            workloads=tuple(cache.records(key, kind="Deployment", uid=meta["uid"])),
+            replicas=replicas,
+            objects=tuple(o for kind in kinds for o in cache.records(key, kind=kind, uid=meta["uid"])),
+            free_gpus=None if free is None else free.replicas,
+            largest_node=None if free is None else free.largest_node,
+            nodes_readable=self._read_nodes,
+            rejected=self._rejected.get(key, {}),
+            name_conflict=cache.older_with_same_name(key),
+            signals=self.signals.of(namespace=key[0], pods=[r.name for r in replicas]),
+            history=self._history.get(key, ()),
+            observed_since=self._watched.setdefault(key, self._clock()),
+            settings=self._render,
+        )
+
+    def _wants_devices(self, key: Key, body: dict[str, Any]) -> bool:
+        """Tell whether this pass may start replicas, or has some that wait for a device."""
+        meta = body["metadata"]
+        wanted = revision_hash(spec=body.get("spec") or {}, annotations=meta.get("annotations") or {})
+        workloads = list(self._cache.records(key, kind="Deployment", uid=meta["uid"]))
+        moving = {w.revision for w in workloads if w.replicas} != {wanted}
+        return moving or any(not r.scheduled for r in self._cache.records(key, kind="Pod", uid=meta["uid"]))
+
+    async def _room(self, spec: LLMDeploymentSpec) -> Room:
+        want = Want(
+            resource=spec.accelerator.resource,
+            count=spec.devices_per_replica,
+            product=spec.accelerator.product or "",
+        )
+        claims = [*self._cache.claims(), *await self._claims_of_others()]
+        return room(want=want, nodes=self._cache.nodes.values(), claims=claims)
+
+    async def _claims_of_others(self) -> tuple[Claim, ...]:
+        """List pods that are not ours on the nodes with devices; the answer is good for 15 s."""
+        taken, claims = self._others
+        if self._clock() - taken < OTHERS_SECONDS:
+            return claims
+        found: list[Claim] = []
+        for node in [n.name for n in self._cache.nodes.values() if n.allocatable]:
+            pods = await self._kube.list(
+                api_version="v1", kind="Pod", selector="!modelfleet.dev/llmdeployment", fields=f"spec.nodeName={node}"
+            )
+            found += [claim for pod in pods for claim in observe.claims(pod)]
+        self._others = (self._clock(), tuple(found))
+        return self._others[1]
+
+    def scaled(self) -> list[Key]:
+        """Name the LLMDeployments that follow metrics."""
+        return [key for key, body in self._cache.fleet.items() if (body.get("spec") or {}).get("scaling")]
+
+
+def _parse(raw: dict[str, Any]) -> tuple[LLMDeploymentSpec | None, str]:
+    try:
+        return LLMDeploymentSpec.model_validate(raw), ""
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return None, f"spec.{where}: {first['msg']}; this operator cannot read it, upgrade the operator or correct it"

@@ -1,0 +1,173 @@
+"""Carry out a Plan: one API write per action, in order, each answer taken into the cache at once.
+
+The first problem ends the plan; the next pass derives a new one from what then exists. Must not decide.
+"""
+
+from typing import Any, assert_never
+
+from modelfleet.adapters.errors import Gone, Refused
+from modelfleet.adapters.kube import JSON_PATCH, MERGE, Kube
+from modelfleet.core import names
+from modelfleet.core.conditions import timestamp
+from modelfleet.core.plan import Action, Apply, Create, Delete, DryRun, Plan, Reason, RestoreTemplate, Rotate, Scale
+from modelfleet.core.world import Snapshot
+from modelfleet.shell.cache import Cache
+from modelfleet.shell.queue import Key
+
+VICTIM_COST = "-1000"
+COMPONENT = "modelfleet-operator"
+
+
+class TemplateRefused(Exception):  # noqa: N818 - an answer of the API server, not a fault
+    """The API server refused a rendered Deployment in a dry run."""
+
+    def __init__(self, *, revision: str, message: str) -> None:
+        super().__init__(message)
+        self.revision, self.message = revision, message
+
+
+class Executor:
+    """Writes plans."""
+
+    def __init__(self, *, kube: Kube, cache: Cache) -> None:
+        self._kube, self._cache = kube, cache
+
+    async def run(self, *, key: Key, snapshot: Snapshot, plan: Plan) -> None:
+        """Write the plan's actions, then the status if it says something new, then the Events.
+
+        Raises:
+            ApiProblem: the plan was dropped; the object needs another pass.
+            TemplateRefused: the wanted revision can never start as it is written.
+        """
+        for action in plan.actions:
+            await self._act(key=key, action=action)
+        if plan.status and plan.status != snapshot.status:
+            await self._write_status(snapshot=snapshot, plan=plan)
+        for reason in plan.reasons:
+            await self._tell(snapshot=snapshot, reason=reason)
+
+    async def _act(self, *, key: Key, action: Action) -> None:
+        namespace = key[0]
+        try:
+            match action:
+                case Create():
+                    self._cache.observe(await self._kube.create(action.manifest))
+                case DryRun():
+                    await self._try(action)
+                case Apply():
+                    self._cache.observe(
+                        await self._kube.apply(action.manifest, resource_version=action.resource_version)
+                    )
+                case RestoreTemplate():
+                    await self._restore(namespace, action)
+                case Scale():
+                    await self._scale(namespace, action)
+                case Rotate():
+                    await self._rotate(namespace, action)
+                case Delete():
+                    await self._kube.delete(
+                        api_version=action.api_version,
+                        kind=action.kind,
+                        namespace=namespace,
+                        name=action.name,
+                        uid=action.uid,
+                    )
+                    self._cache.forget(key, kind=action.kind, name=action.name)
+                case _:
+                    assert_never(action)
+        except Gone:
+            kind, name = _target(action)
+            self._cache.forget(key, kind=kind, name=name)
+            raise
+
+    async def _try(self, action: DryRun) -> None:
+        try:
+            await self._kube.create(action.manifest, dry_run=True)
+        except Refused as error:
+            raise TemplateRefused(revision=action.revision, message=str(error)) from error
+
+    async def _restore(self, namespace: str, action: RestoreTemplate) -> None:
+        body = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": action.resource_version},
+            {"op": "replace", "path": "/spec/template", "value": dict(action.template)},
+            # Whoever edited it no longer owns any of it; otherwise every later pass would see a foreign owner.
+            {"op": "replace", "path": "/metadata/managedFields", "value": [{}]},
+        ]
+        self._cache.observe(
+            await self._kube.patch(
+                api_version="apps/v1",
+                kind="Deployment",
+                namespace=namespace,
+                name=action.name,
+                body=body,
+                content_type=JSON_PATCH,
+            )
+        )
+
+    async def _scale(self, namespace: str, action: Scale) -> None:
+        body = {"metadata": {"resourceVersion": action.resource_version}, "spec": {"replicas": action.replicas}}
+        where: dict[str, Any] = {"api_version": "apps/v1", "kind": "Deployment", "namespace": namespace}
+        await self._kube.patch(**where, name=action.name, body=body, content_type=MERGE, sub="scale")
+        # The answer is a Scale, not a Deployment; the next decision must see the new replicas, not the old.
+        self._cache.observe(await self._kube.get(**where, name=action.name))
+
+    async def _rotate(self, namespace: str, action: Rotate) -> None:
+        body = {
+            "metadata": {
+                "resourceVersion": action.resource_version,
+                "labels": {names.ROTATION: "in" if action.in_rotation else "out"},
+                "annotations": {names.DELETION_COST: None if action.in_rotation else VICTIM_COST},
+            }
+        }
+        self._cache.observe(
+            await self._kube.patch(api_version="v1", kind="Pod", namespace=namespace, name=action.pod, body=body)
+        )
+
+    async def _write_status(self, *, snapshot: Snapshot, plan: Plan) -> None:
+        manifest = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {"name": snapshot.name, "namespace": snapshot.namespace},
+            "status": dict(plan.status),
+        }
+        self._cache.observe(await self._kube.apply(manifest, resource_version=snapshot.resource_version, sub="status"))
+
+    async def _tell(self, *, snapshot: Snapshot, reason: Reason) -> None:
+        now = timestamp(snapshot.now)
+        arrow = f"{reason.before} → {reason.after}: " if reason.before or reason.after else ""
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{snapshot.name}.", "namespace": snapshot.namespace},
+            "involvedObject": {
+                "apiVersion": names.API_VERSION,
+                "kind": names.KIND,
+                "name": snapshot.name,
+                "namespace": snapshot.namespace,
+                "uid": snapshot.uid,
+                "resourceVersion": snapshot.resource_version,
+            },
+            "type": "Warning" if reason.warning else "Normal",
+            "reason": reason.reason,
+            "message": (arrow + reason.message)[:1024],
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+            "source": {"component": COMPONENT},
+            "reportingComponent": COMPONENT,
+        }
+        await self._kube.create(manifest)
+
+
+def _target(action: Action) -> tuple[str, str]:
+    match action:
+        case Rotate():
+            return "Pod", action.pod
+        case Scale() | RestoreTemplate():
+            return "Deployment", action.name
+        case Delete():
+            return action.kind, action.name
+        case Create() | DryRun() | Apply():
+            return str(action.manifest["kind"]), str(action.manifest["metadata"]["name"])
+        case _:
+            assert_never(action)

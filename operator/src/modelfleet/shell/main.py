@@ -1,0 +1,189 @@
+"""The operator process: health server, leadership, listing, watches, workers, the metrics tick.
+
+Stops with an error on a lost Lease or a dead worker: the Deployment starts it again, and nothing is lost by that.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import kopf
+import structlog
+
+from modelfleet import settings as settings_module
+from modelfleet.adapters.errors import ApiProblem
+from modelfleet.adapters.kube import Kube, connect
+from modelfleet.adapters.lease import Lease
+from modelfleet.adapters.prometheus import Prometheus, PrometheusOptions
+from modelfleet.core import names
+from modelfleet.core.world import RenderSettings
+from modelfleet.settings import Settings
+from modelfleet.shell import telemetry
+from modelfleet.shell.cache import Cache
+from modelfleet.shell.controller import Controller
+from modelfleet.shell.handlers import OWNED, make_registry
+from modelfleet.shell.health import Health, serve
+from modelfleet.shell.queue import WorkQueue
+
+log = structlog.get_logger(__name__)
+
+
+def run() -> None:
+    """Run until SIGTERM, or until the Lease is lost (then the exit status is 1)."""
+    telemetry.configure_logging()
+    try:
+        settings = settings_module.load()
+    except settings_module.SettingsError as error:
+        raise SystemExit(str(error)) from error
+    raise SystemExit(asyncio.run(operate(settings)))
+
+
+async def operate(settings: Settings) -> int:
+    """Lead when it is our turn; returns the exit status."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    api = await connect()
+    lease = Lease(
+        kube=Kube(api=api),
+        namespace=settings.namespace,
+        name=settings.lease_name,
+        identity=settings.identity or f"{socket.gethostname()}-{secrets.token_hex(4)}",
+        seconds=settings.lease_seconds,
+    )
+    health = Health()
+    server = await serve(health=health, port=settings.metrics_port)
+    try:
+        if not await _until(stop, _wait_for_turn(lease=lease, kube=Kube(api=api), settings=settings, health=health)):
+            return 0
+        log.info("leading")
+        telemetry.LEADING.set(1)
+        stopped = not await _until(stop, _lead(settings=settings, api=api, lease=lease, health=health))
+        if not stopped:
+            log.error("leadership.lost", message="the Lease was lost or a worker died; exiting to start anew")
+        await lease.release()
+        return 0 if stopped else 1
+    finally:
+        telemetry.LEADING.set(0)
+        await server.cleanup()
+        await api.close()
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Run `work`; False when `stop` came first."""
+    task, stopper = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait((task, stopper), return_when=asyncio.FIRST_COMPLETED)
+    stopper.cancel()
+    if not task.done():
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return False
+    if error := task.exception():
+        log.error("task.failed", exc_info=error)
+    return True
+
+
+async def _wait_for_turn(*, lease: Lease, kube: Kube, settings: Settings, health: Health) -> None:
+    while True:
+        try:
+            for namespace in settings.watch_namespaces or ("",):
+                await kube.list(api_version=names.API_VERSION, kind=names.KIND, namespace=namespace)
+            break
+        except ApiProblem as error:
+            health.problem = f"llmdeployments cannot be listed ({error}); install the CRD and the chart's RBAC"
+            log.warning("not.ready", message=health.problem)
+            await asyncio.sleep(2.0)
+    health.problem = ""
+    await lease.acquire()
+
+
+async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health) -> None:
+    cache = Cache()
+    queue = WorkQueue(clock=time.monotonic, debounce=settings.debounce_seconds)
+    kube = Kube(api=api, guard=lease.check)
+    controller = Controller(
+        kube=kube,
+        cache=cache,
+        queue=queue,
+        render=RenderSettings(engine_images=settings.engine_images, rendering_version=settings.rendering_version),
+        read_nodes=settings.read_nodes,
+    )
+    namespaces = settings.watch_namespaces or ("",)
+    renewing = asyncio.create_task(lease.keep())
+    try:
+        await _list_all(kube=kube, cache=cache, namespaces=namespaces, read_nodes=settings.read_nodes)
+        for key in cache.fleet:
+            queue.add(key)
+        stop = asyncio.Event()
+        watching = kopf.operator(
+            registry=make_registry(cache=cache, queue=queue, read_nodes=settings.read_nodes),
+            standalone=True,
+            clusterwide=not settings.watch_namespaces,
+            namespaces=settings.watch_namespaces,
+            stop_flag=stop,
+        )
+        tasks = [
+            renewing,
+            asyncio.create_task(watching),
+            asyncio.create_task(_tick(settings=settings, controller=controller, queue=queue)),
+            *(asyncio.create_task(controller.work()) for _ in range(settings.workers)),
+        ]
+        health.tasks = tasks
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if error := task.exception():
+                    log.error("task.failed", exc_info=error)
+        finally:
+            stop.set()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        renewing.cancel()
+
+
+async def _list_all(*, kube: Kube, cache: Cache, namespaces: tuple[str, ...], read_nodes: bool) -> None:
+    """Fill the cache before the first decision: half a picture must not be decided on."""
+    for namespace in namespaces:
+        for body in await kube.list(api_version=names.API_VERSION, kind=names.KIND, namespace=namespace):
+            cache.observe(body)
+        for api_version, _, kind in OWNED:
+            owned = await kube.list(
+                api_version=api_version, kind=kind, namespace=namespace, selector=names.OWNED_SELECTOR
+            )
+            for body in owned:
+                cache.observe(body)
+    if read_nodes:
+        for body in await kube.list(api_version="v1", kind="Node"):
+            cache.observe(body)
+
+
+async def _tick(*, settings: Settings, controller: Controller, queue: WorkQueue) -> None:
+    """Ask Prometheus for the whole fleet, then let everyone who follows metrics look."""
+    if not settings.prometheus_url:
+        await asyncio.Event().wait()
+    source = Prometheus(
+        options=PrometheusOptions(
+            url=settings.prometheus_url,
+            timeout_seconds=settings.prometheus_timeout_seconds,
+            headers_dir=settings.prometheus_headers_dir,
+            ca_file=settings.prometheus_ca_file,
+        )
+    )
+    while True:
+        started = time.monotonic()
+        if keys := controller.scaled():
+            controller.signals = await source.fetch()
+            if controller.signals.available:
+                telemetry.METRICS_AGE.set_to_current_time()
+            for key in keys:
+                queue.add(key)
+        await asyncio.sleep(max(0.0, settings.tick_seconds - (time.monotonic() - started)))
