@@ -1,0 +1,49 @@
+"""What to do about each condition reason: one sentence per reason.
+
+Sits under the CLI, and adds the reasons of conditions to those of failed replicas, which the core words itself.
+It must hold text only: `docs/troubleshooting.md` has a section for every reason here, and a test sees to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from modelfleet.core.failures import ADVICE as FAILURES
+
+ADVICE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **{reason: f"{advice[0].upper()}{advice[1:]}." for reason, advice in FAILURES.items()},
+        "EngineDied": "The replica is restarted. If it comes back, read the engine's log with `kubectl logs --previous`.",
+        "EngineFailed": "The engine ended on its own. Read its log with `kubectl logs --previous`.",
+        "PortInUse": "Remove what listens on port 8000 or 8001 in the pod; containers of spec.template share its ports.",
+        "ProbeTimeout": "Give the replica more CPU (spec.resources.requests.cpu), or read the engine's log for what holds it up.",
+        "DrainTimeout": "Raise spec.drain.timeoutSeconds: requests in flight were cut.",
+        # Valid
+        "TemplateInvalid": "Correct the field of spec.template that the message names; the running revision serves on.",
+        "SpecInvalid": "Correct the field that the message names and apply again; the running revision serves on.",
+        "ImageUnknown": "Set spec.engine.image, or engineImages in the chart's values.",
+        # Ready
+        "ReplicasLoading": "Wait: a replica is ready when it has generated one token. Watch with `kubectl get pods -w`.",
+        "NotYet": "Wait: no replica has loaded the model yet.",
+        # Progressing
+        "ReplicasStarting": "Wait: replicas of the newest revision are on their way.",
+        "RevisionRollingOut": "Wait: the old revision serves until the new one is ready.",
+        "ProgressDeadlineExceeded": "Read the other conditions for the cause, then correct the spec or go back to the previous one.",
+        "WaitingForCapacity": "Free a GPU, or set spec.rollout.capacity to InPlace, or spec.rollout.maxUnavailable to 1.",
+        # CapacityAvailable
+        "NoSuchNode": "Lower spec.accelerator.count to what one node has, or add such a node.",
+        "NodesNotReadable": "Nothing has to be done: the scheduler is the judge, and one replica is asked for at a time.",
+        # MetricsAvailable
+        "AwaitingData": "Wait for the next scrape; until then replicas may rise but not fall.",
+        "QueryFailed": "Check prometheus.url in the chart's values, and that the operator may reach it; replicas do not fall meanwhile.",
+        "NoData": "Check that Prometheus scrapes the engine pods and the GPU exporter; replicas do not fall meanwhile.",
+        "PartialData": "Check why Prometheus does not scrape the pods that the message names; replicas do not fall meanwhile.",
+        # RouteAccepted
+        "ServedNameConflict": "Choose another spec.model.servedName: the older LLMDeployment keeps this one.",
+        # Drifted, Suspended
+        "TemplateEdited": "Change the LLMDeployment instead of its Deployment: the stored template is put back.",
+        "Suspended": "Set spec.suspend to false when ModelFleet should act again; serving goes on meanwhile.",
+    }
+)
