@@ -1,0 +1,108 @@
+"""The operator as a local process against a test cluster: started, stopped and killed by the test that made it.
+
+It must not know what a test asserts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from e2e.cluster.process import free_ports, wait_until
+
+IMAGES = {"vLLM": {"gpu": "registry.local/modelfleet/vllm-gpu:dev", "cpu": "registry.local/modelfleet/vllm-cpu:dev"}}
+
+
+class OperatorProcess:
+    """`modelfleet operator` with a kubeconfig.
+
+    Attributes:
+        log: Its structured log, one JSON object a line.
+        port: Of /metrics, /healthz and /readyz.
+    """
+
+    def __init__(self, *, kubeconfig: Path, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        self._kubeconfig, self._settings = kubeconfig, dict(settings or {})
+        (self.port,) = free_ports(1)
+        self.log = folder / f"operator-{self.port}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """Process id; only while it runs."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Starts it and returns when it answers."""
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(self._kubeconfig),
+            "MODELFLEET_NAMESPACE": "default",
+            "MODELFLEET_METRICS_PORT": str(self.port),
+            "MODELFLEET_LEASE_SECONDS": "5",
+            "MODELFLEET_ENGINE_IMAGES": json.dumps(IMAGES),
+            **self._settings,
+        }
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "modelfleet", "operator"], env=environment, stderr=log, stdout=log
+            )
+        wait_until(self.ready, seconds=30, what=f"the operator to be ready (log: {self.log})")
+
+    def ready(self) -> bool:
+        """Whether /readyz says so."""
+        assert self._process is not None, "not started"
+        if self._process.poll() is not None:
+            raise AssertionError(f"the operator ended with {self._process.returncode}:\n{self.log.read_text()[-2000:]}")
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=1).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def metrics(self) -> str:
+        """The text of /metrics."""
+        return httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Ends it as a power cut would."""
+        assert self._process is not None, "not started"
+        self._process.kill()
+        self._process.wait()
+
+    def wait(self, *, seconds: float = 20) -> int:
+        """Waits for its end; returns the exit status."""
+        assert self._process is not None, "not started"
+        return self._process.wait(timeout=seconds)
+
+    def stop(self) -> None:
+        """Ends it as Kubernetes would."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
