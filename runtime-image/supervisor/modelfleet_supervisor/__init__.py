@@ -1,0 +1,1 @@
+"""The process between Kubernetes and an inference engine; standard library only."""
