@@ -64,6 +64,7 @@ class ScalingStatus(StatusModel):
     """What scaling wants."""
 
     desired: Count | None = Field(None, description="Replicas that scaling asks for.")
+    advised: Count | None = Field(None, description="Replicas that mode Advise would ask for.")
     binding: Word | None = Field(None, description="What decided: a metric's type, a bound, or what holds.")
     last_scale_time: Time | None = Field(None, description="When the replicas were last changed.")
 
