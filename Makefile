@@ -28,6 +28,7 @@ lint: $(STAMP) ## Check style
 
 types: $(STAMP) ## Check types
 	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases e2e
 
 imports: $(STAMP) ## Check the import contracts
 	$(BIN)/lint-imports
@@ -60,6 +61,9 @@ cluster-down: $(STAMP) ## Stop it; nothing stays
 
 cluster-status: $(STAMP) ## Say what of it runs
 	$(BIN)/python -m e2e.cluster status
+
+demo: $(STAMP) ## From nothing to a model that answers and scales (root)
+	@$(BIN)/python -m e2e.demo
 
 e2e: $(STAMP) ## The short set of scenarios on the whole cluster
 	$(BIN)/pytest -q e2e/scenarios -m short

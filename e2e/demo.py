@@ -1,0 +1,149 @@
+"""`make demo`: from nothing to a real model that answers, scales out under load, and back; leaves the cluster up.
+
+Reads like the tutorial, which follows the same path. It must not show a stack trace: what fails says what to do next.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+from rich.console import Console
+
+from e2e import fleet, images
+from e2e.cluster import whole
+from e2e.cluster.build import BuildError
+from e2e.cluster.host import HostError
+
+NAME, NAMESPACE = "smollm2", "demo"
+QUESTION = "What is the capital of France?"
+READY_SECONDS = 600.0
+SCALE_SECONDS = 300.0
+
+console = Console(highlight=False)
+_begun = time.monotonic()
+
+
+class DemoError(Exception):
+    """A step did not get to its end; the message says what was last seen and where to look."""
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Show a step with a spinner while it runs and with its time when it is done."""
+    begun = time.monotonic()
+    with console.status(f"{title} …"):
+        yield
+    console.print(f"[green]✓[/] {title}  [dim]{time.monotonic() - begun:.0f} s, {elapsed()}[/]")
+
+
+def elapsed() -> str:
+    """Time since the demo began."""
+    minutes, seconds = divmod(int(time.monotonic() - _begun), 60)
+    return f"{minutes}:{seconds:02d} in all"
+
+
+def until(what: str, seen: Callable[[], str], done: Callable[[str], bool], *, seconds: float) -> str:
+    """Wait until `done(seen())`, showing each change of what is seen."""
+    deadline, last = time.monotonic() + seconds, ""
+    while time.monotonic() < deadline:
+        now = seen()
+        if now != last:
+            console.print(f"    [dim]{now}[/]")
+            last = now
+        if done(now):
+            return now
+        time.sleep(1)
+    raise DemoError(f"{what} did not happen within {seconds:.0f} s; last seen: {last}")
+
+
+def show() -> str:
+    """One line about the LLMDeployment."""
+    status = fleet.get(namespace=NAMESPACE, name=NAME).get("status") or {}
+    said = (status.get("scaling") or {}).get("desired", "?")
+    phase, ready, gpus = status.get("phase", "-"), status.get("readyReplicas", 0), status.get("gpus", 0)
+    return f"phase {phase}, {ready} of {said} replicas ready, {gpus} GPUs"
+
+
+def ready_replicas() -> int:
+    """Replicas that are ready now."""
+    return int((fleet.get(namespace=NAMESPACE, name=NAME).get("status") or {}).get("readyReplicas", 0))
+
+
+def decision(kind: str) -> str:
+    """The last decision of a kind, as a person reads it."""
+    decisions = (fleet.get(namespace=NAMESPACE, name=NAME).get("status") or {}).get("decisions") or []
+    last = next((d for d in reversed(decisions) if d["kind"] == kind), None)
+    return f"{last['reason']}: {last['message']}" if last else "none yet"
+
+
+def main() -> int:
+    """Run the demo; returns the exit status."""
+    try:
+        walk()
+    except (DemoError, BuildError, HostError, RuntimeError, OSError, httpx.HTTPError) as error:
+        console.print(f"[red]✗[/] {error}")
+        console.print(
+            "  look at: make cluster-status, and the operator's log: kubectl logs -n modelfleet-system -l app.kubernetes.io/name=modelfleet"
+        )
+        return 1
+    except subprocess.CalledProcessError as error:
+        console.print(f"[red]✗[/] {error.cmd[0]} ended with {error.returncode}; its last output is above")
+        return 1
+    return 0
+
+
+def walk() -> None:
+    """All steps in order."""
+    console.print("[bold]1. A real Kubernetes on this machine[/]")
+    whole.up(say=lambda line: console.print(f"    [dim]{line}[/]"))
+    console.print("[bold]2. ModelFleet, installed by Helm[/]")
+    with step("images built and loaded"):
+        fleet.load_images(say=lambda line: console.print(f"    [dim]{line}[/]"))
+    with step("chart installed, operator ready"):
+        fleet.install()
+    console.print("[bold]3. A model[/]")
+    serve()
+    text, speed = fleet.ask(namespace=NAMESPACE, name=NAME, question=QUESTION)
+    console.print(f"    [bold]{QUESTION}[/]\n    [cyan]{text}[/]  [dim]({speed:.0f} tokens per second)[/]")
+    console.print("[bold]4. More load than one replica carries, and less again[/]")
+    scale()
+    console.print(f"\n[bold green]Done[/] in {elapsed()}. The cluster is up; look around with:")
+    console.print(f"    export KUBECONFIG={whole.kubeconfig()}")
+    console.print(f"    kubectl get llmdep -n {NAMESPACE}; .venv/bin/modelfleet explain {NAME} -n {NAMESPACE}")
+    console.print("Remove everything with: make cluster-down")
+
+
+def serve() -> None:
+    """Apply the example and wait for it."""
+    try:
+        whole.kubectl("create", "namespace", NAMESPACE)
+    except RuntimeError as error:
+        if "already exists" not in str(error):
+            raise
+    with step("model converted and offered as a volume"):
+        fleet.provide_model(namespace=NAMESPACE)
+    whole.kubectl("apply", "-n", NAMESPACE, "-f", str(images.ROOT / "examples" / f"{NAME}.yaml"))
+    console.print("    kubectl apply -f examples/smollm2.yaml")
+    until("Ready", show, lambda line: "phase Ready" in line, seconds=READY_SECONDS)
+    console.print(f"[green]✓[/] ready  [dim]{elapsed()}[/]")
+
+
+def scale() -> None:
+    """Send load until replicas are added, stop, and wait until they are gone."""
+    before = ready_replicas()
+    fleet.stop_load(namespace=NAMESPACE)
+    fleet.send_load(namespace=NAMESPACE, name=NAME, streams=24, seconds=SCALE_SECONDS)
+    until("a scale-out", show, lambda _: ready_replicas() > before, seconds=SCALE_SECONDS)
+    console.print(f"[green]✓[/] scaled out. Why: {decision('Scale')}  [dim]{elapsed()}[/]")
+    fleet.stop_load(namespace=NAMESPACE)
+    until("a scale-in", show, lambda _: ready_replicas() == 1, seconds=SCALE_SECONDS)
+    console.print(f"[green]✓[/] scaled in. Why: {decision('Scale')}  [dim]{elapsed()}[/]")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""ModelFleet on the cluster: images loaded, chart installed by the real helm, a model in a volume, questions asked.
+
+Used by the demo and by the scenarios, so that both walk the same path. It must not assert anything.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+import yaml
+
+from e2e import images, models
+from e2e.cluster import build, whole
+from e2e.cluster.node_config import NODE
+
+NAMESPACE = "modelfleet-system"
+RELEASE = "modelfleet"
+PROMETHEUS = "http://prometheus.monitoring.svc:9090"
+VALUES: dict[str, Any] = {
+    # The embedded cluster's GPUs are simulated: pods that claim one run the CPU build.
+    "engineImages": {"vLLM": {"gpu": images.VLLM_CPU.name, "cpu": images.VLLM_CPU.name}},
+    "prometheus": {"url": PROMETHEUS},
+}
+PYTHON = "/opt/modelfleet/bin/python"
+
+Say = Callable[[str], None]
+
+
+def load_images(*, say: Say = print) -> None:
+    """Build the project's images where their inputs changed, and give the node what it does not have."""
+    for recipe in (images.OPERATOR, images.VLLM_CPU):
+        image = images.build(recipe)
+        marker = whole.root() / "images" / f"loaded-{image.archive.stem}"
+        if marker.exists() and recipe.name in whole.ctr("images", "list", "-q"):
+            continue
+        say(f"loading {recipe.name}")
+        whole.load_image(image.archive)
+        marker.touch()
+
+
+def helm(*argv: str) -> str:
+    """Run the real helm against the cluster; RuntimeError carries what it said."""
+    program = build.ensure(("helm",))["helm"]
+    done = subprocess.run(
+        [str(program), f"--kubeconfig={whole.kubeconfig()}", *argv],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"helm {' '.join(argv[:3])}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def install(*, values: Mapping[str, Any] | None = None) -> None:
+    """Install or upgrade the chart and wait until the operator is ready.
+
+    An image keeps its tag while it is developed, so its content is written on the pods: a new one restarts them.
+    """
+    key = images.build(images.OPERATOR).key
+    merged = {**VALUES, "podAnnotations": {"modelfleet.dev/image-content": key}, **(values or {})}
+    path = whole.root() / "images" / "values.yaml"
+    path.write_text(yaml.safe_dump(merged))
+    chart = images.ROOT / "charts" / "modelfleet"
+    helm(
+        "upgrade", "--install", RELEASE, str(chart), "--namespace", NAMESPACE, "--create-namespace",
+        "--values", str(path), "--wait", "--timeout", "180s",
+    )  # fmt: skip
+
+
+def provide_model(*, namespace: str, model: str = "smollm2") -> None:
+    """Offer a converted model's folder as a read-only claim of the model's name, the model in a folder of that name."""
+    built = images.build(images.VLLM_CPU)
+    folder = {"smollm2": models.smollm2, "tiny": models.tiny}[model](image=built)
+    volume = f"{namespace}-{model}"
+    here = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}]}
+    manifests = [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": volume},
+            "spec": {
+                "capacity": {"storage": "1Gi"},
+                "accessModes": ["ReadOnlyMany"],
+                "persistentVolumeReclaimPolicy": "Retain",
+                "storageClassName": "",
+                "local": {"path": str(folder.parent)},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [here]}},
+                "claimRef": {"namespace": namespace, "name": model},
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": model, "namespace": namespace},
+            "spec": {
+                "accessModes": ["ReadOnlyMany"],
+                "storageClassName": "",
+                "volumeName": volume,
+                "resources": {"requests": {"storage": "1Gi"}},
+            },
+        },
+    ]
+    whole.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(manifests))
+
+
+def get(*, namespace: str, name: str) -> dict[str, Any]:
+    """Read an LLMDeployment."""
+    read: dict[str, Any] = json.loads(whole.kubectl("get", "llmdep", name, "-n", namespace, "-o", "json"))
+    return read
+
+
+def condition(body: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """Find a condition; empty when it is not there."""
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    return next((c for c in conditions if c["type"] == kind), {})
+
+
+def address(*, namespace: str, name: str) -> str:
+    """The stable Service's address, reachable from this machine."""
+    path = "jsonpath={.spec.clusterIP}"
+    return f"http://{whole.kubectl('get', 'service', name, '-n', namespace, '-o', path)}"
+
+
+def ask(*, namespace: str, name: str, question: str, tokens: int = 24) -> tuple[str, float]:
+    """Ask a chat model; returns its answer and the tokens per second that it came with."""
+    body = {
+        "model": name,
+        "messages": [{"role": "user", "content": question}],
+        "max_tokens": tokens,
+        "temperature": 0,
+    }
+    begun = time.monotonic()
+    url = f"{address(namespace=namespace, name=name)}/v1/chat/completions"
+    answer = httpx.post(url, json=body, timeout=120).raise_for_status().json()
+    text = answer["choices"][0]["message"]["content"].strip()
+    return text, answer["usage"]["completion_tokens"] / (time.monotonic() - begun)
+
+
+LOAD = """
+import asyncio, httpx, sys, time
+url, model, streams, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+body = {"model": model, "prompt": "Once upon a time", "max_tokens": 160, "ignore_eos": True}
+end, done, failed = time.monotonic() + seconds, 0, 0
+async def stream():
+    global done, failed
+    while time.monotonic() < end:
+        async with httpx.AsyncClient(timeout=300) as client:  # a new connection: it may reach a new replica
+            try:
+                (await client.post(url + "/v1/completions", json=body)).raise_for_status()
+                done += 1
+            except httpx.HTTPError as error:
+                failed += 1
+                print("failed", repr(error), flush=True)
+async def main():
+    await asyncio.gather(*(stream() for _ in range(streams)))
+asyncio.run(main())
+print(f"requests {done} failed {failed}", flush=True)
+"""
+"""A bounded number of clients for a bounded time, each with one request at a time."""
+
+
+def send_load(*, namespace: str, name: str, streams: int, seconds: float, pod: str = "load") -> None:
+    """Start a pod in the same namespace that sends requests to the stable Service, and only there."""
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": pod, "namespace": namespace},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "automountServiceAccountToken": False,
+            "containers": [
+                {
+                    "name": "load",
+                    "image": images.OPERATOR.name,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": [PYTHON, "-c", LOAD, f"http://{name}", name, str(streams), str(seconds)],
+                }
+            ],
+        },
+    }
+    whole.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(manifest))
+
+
+def stop_load(*, namespace: str, pod: str = "load") -> None:
+    """End the load."""
+    whole.kubectl("delete", "pod", pod, "-n", namespace, "--ignore-not-found", "--wait=true")
