@@ -39,6 +39,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "AwaitingData": "Wait for the next scrape; until then replicas may rise but not fall.",
         "QueryFailed": "Check prometheus.url in the chart's values, and that the operator may reach it; replicas do not fall meanwhile.",
         "NoData": "Check that Prometheus scrapes the engine pods and the GPU exporter; replicas do not fall meanwhile.",
+        "Stale": "Check that Prometheus answers the operator (its log names the query); replicas do not fall meanwhile.",
         "PartialData": "Check why Prometheus does not scrape the pods that the message names; replicas do not fall meanwhile.",
         # RouteAccepted
         "ServedNameConflict": "Choose another spec.model.servedName: the older LLMDeployment keeps this one.",

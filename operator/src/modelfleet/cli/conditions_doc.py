@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator
+from types import ModuleType
 
 from modelfleet.core import conditions, decide, demand, report, upkeep
 from modelfleet.core.scaling import target
@@ -23,7 +24,7 @@ def condition_rows() -> list[Row]:
         kind = getattr(conditions, _last_name(call.args[0]))
         reasons = found.setdefault(kind, [])
         given = call.args[REASON_ARGUMENT]
-        words = _words(given) or _from_elsewhere(given)
+        words = [*_words(given), *_from_elsewhere(given)]
         reasons.extend(word for word in words if word not in reasons)
     return [(f"`{kind}`", ", ".join(reasons)) for kind, reasons in sorted(found.items())]
 
@@ -37,7 +38,7 @@ def metric_reasons() -> list[str]:
         if keyword.arg == "reason"
     ]
     words = [word for value in given for word in _words(value)]
-    returned = _returned(target, functions=("_availability", "_problem", "_trouble"))
+    returned = _returned(target, functions=("_availability",))
     return list(dict.fromkeys([*words, *returned]))
 
 
@@ -55,18 +56,19 @@ def decision_rows() -> list[Row]:
 
 
 def _from_elsewhere(given: ast.expr) -> list[str]:
-    if "metrics" in ast.unparse(given):
+    source = ast.unparse(given)
+    if "metrics_reason" in source:
         return [f"`{reason.strip('`')}`" for reason in metric_reasons()]
-    return ["the reason of a failed replica"]
+    return ["the reason of a failed replica"] if "failure.reason" in source else []
 
 
-def _calls(module: object, *, name: str) -> Iterator[ast.Call]:
+def _calls(module: ModuleType, *, name: str) -> Iterator[ast.Call]:
     for node in ast.walk(_tree(module)):
         if isinstance(node, ast.Call) and _last_name(node.func) == name:
             yield node
 
 
-def _returned(module: object, *, functions: tuple[str, ...]) -> list[str]:
+def _returned(module: ModuleType, *, functions: tuple[str, ...]) -> list[str]:
     chosen = [n for n in ast.walk(_tree(module)) if isinstance(n, ast.FunctionDef) and n.name in functions]
     returns = [r.value for f in chosen for r in ast.walk(f) if isinstance(r, ast.Return) and r.value is not None]
     first = [value.elts[0] if isinstance(value, ast.Tuple) and value.elts else value for value in returns]
@@ -86,5 +88,5 @@ def _last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
-def _tree(module: object) -> ast.Module:
-    return ast.parse(inspect.getsource(module))  # type: ignore[arg-type] - modules only
+def _tree(module: ModuleType) -> ast.Module:
+    return ast.parse(inspect.getsource(module))

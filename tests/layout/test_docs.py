@@ -1,0 +1,159 @@
+"""What the documentation names exists: pages, sections, make targets, commands, files, fields and reasons."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
+from modelfleet.api.v1alpha1.status import LLMDeploymentStatus
+from modelfleet.cli import conditions_doc, docs
+from modelfleet.cli.advice import ADVICE
+from modelfleet.cli.main import app
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+REFERENCE = ROOT / "docs" / "reference"
+HEALTHY = {
+    "Accepted", "AllReplicasReady", "AsExpected", "AsRendered", "Available", "Fits", "Loaded", "NoReplicasWanted",
+    "NotNeeded", "NotSuspended", "UpToDate", "Valid",
+}  # fmt: skip
+"""Reasons that need no advice."""
+TOP_FILES = (
+    "operator/",
+    "tests/",
+    "docs/",
+    "examples/",
+    "charts/",
+    "crds/",
+    "e2e/",
+    "bench/",
+    "runtime-image/",
+    ".ci/",
+)
+PAGE_IDS = [str(page.relative_to(ROOT)) for page in PAGES]
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=PAGE_IDS)
+
+
+def slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9 _-]", "", title.strip().lower()).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    return {slug(title) for title in re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)}
+
+
+def code(page: Path) -> str:
+    """Everything that is set as code: fences, indented blocks and inline."""
+    text = page.read_text()
+    fences = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return "\n".join([*fences, *re.findall(r"^ {4}\S.*$", text, re.MULTILINE), *re.findall(r"`([^`\n]+)`", text)])
+
+
+@each_page
+def test_every_local_link_leads_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith(("http://", "https://")):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (page.parent / file).resolve() if file else page
+        assert there.exists(), f"{target}: no such file"
+        assert not anchor or anchor in anchors(there), f"{target}: no such section"
+
+
+@each_page
+def test_every_make_target_exists(page: Path):
+    makefile = ROOT / "Makefile"
+    targets = (
+        set(re.findall(r"^([a-z][a-z0-9-]*):", makefile.read_text(), re.MULTILINE)) if makefile.exists() else set()
+    )
+    named = set(re.findall(r"\bmake ([a-z][a-z0-9-]*)", code(page)))
+    assert named <= targets, f"named but not in the Makefile: {sorted(named - targets)}"
+
+
+@each_page
+def test_every_command_exists(page: Path):
+    commands = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    named = set(re.findall(r"(?:^\s*(?:\$ )?|kubectl )modelfleet ([a-z][a-z-]*)", code(page), re.MULTILINE))
+    assert named <= commands, f"no such commands: {sorted(named - commands)}"
+
+
+@each_page
+def test_every_module_that_is_run_exists(page: Path):
+    for module in re.findall(r"python -m ([a-z0-9_.]+)", code(page)):
+        if module == "pytest":
+            continue
+        base = ROOT / "operator" / "src" if module.startswith("modelfleet") else ROOT
+        path = base.joinpath(*module.split("."))
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+
+
+@each_page
+def test_every_file_of_the_repository_that_is_named_exists(page: Path):
+    for word in re.findall(r"[\w./*-]+", code(page)):
+        if word.startswith(TOP_FILES) and "*" not in word:
+            assert (ROOT / word.rstrip(".")).exists(), word
+
+
+@each_page
+def test_every_field_that_is_named_exists(page: Path):
+    known = {
+        path.strip("`").removesuffix("` (required)").replace("[]", "")
+        for model, root in ((LLMDeploymentSpec, "spec"), (LLMDeploymentStatus, "status"))
+        for path, *_ in docs.fields(model=model, path=root)
+    }
+    free = ("spec.template", "spec.resources.requests", "spec.resources.limits", "spec.nodeName")
+    foreign = page.parent == ROOT / "docs" / "adr"
+    for word in re.findall(r"(?<![\w./-])(?:spec|status)(?:\.[a-z]\w*)+", code(page)):
+        assert foreign or word in known or word.startswith(free), f"{word} is no field"
+
+
+@each_page
+def test_every_manifest_in_the_docs_can_be_read(page: Path):
+    for text in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        for manifest in yaml.safe_load_all(text):
+            if not isinstance(manifest, dict) or manifest.get("kind", "LLMDeployment") != "LLMDeployment":
+                continue
+            spec = manifest.get("spec")
+            if isinstance(spec, dict):
+                LLMDeploymentSpec.model_validate({"model": {"uri": "hf://a/b"}, **spec})
+
+
+@pytest.mark.parametrize("name", sorted(docs.pages()))
+def test_the_reference_is_what_the_code_says(name: str):
+    page = REFERENCE / name
+    assert page.exists(), "run: python -m modelfleet.cli.docs"
+    assert page.read_text() == docs.pages()[name], f"{name} is out of date; run: python -m modelfleet.cli.docs"
+
+
+def test_every_reason_that_is_said_can_be_looked_up():
+    said = {word for _, reasons in conditions_doc.condition_rows() for word in re.findall(r"`(\w+)`", reasons)}
+    assert said - HEALTHY - set(ADVICE) == set(), "add advice to modelfleet/cli/advice.py"
+
+
+def test_every_condition_type_has_a_section():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    titles = " ".join(re.findall(r"^## (.+)$", page, re.MULTILINE))
+    missing = [kind.strip("`") for kind, _ in conditions_doc.condition_rows() if kind.strip("`") not in titles]
+    assert missing == []
+
+
+def test_troubleshooting_has_a_section_for_each_reason_and_no_other():
+    titles = re.findall(r"^### (.+)$", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    assert sorted(titles) == sorted(ADVICE)
+
+
+def test_every_page_is_linked_from_the_overview():
+    overview = (ROOT / "docs" / "README.md").read_text()
+    pages = [p for p in (ROOT / "docs").rglob("*.md") if p.parent.name != "adr" and p != ROOT / "docs" / "README.md"]
+    assert [str(p.relative_to(ROOT)) for p in pages if str(p.relative_to(ROOT / "docs")) not in overview] == []
+
+
+def test_every_decision_record_is_listed():
+    folder = ROOT / "docs" / "adr"
+    listed = (folder / "README.md").read_text()
+    assert [p.name for p in folder.glob("0*.md") if p.name not in listed] == []
