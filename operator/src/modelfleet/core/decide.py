@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from modelfleet.core import names, report, upkeep
 from modelfleet.core.demand import Demand, demand
+from modelfleet.core.observe import epoch
 from modelfleet.core.plan import Action, Create, DryRun, Plan, Reason
 from modelfleet.core.render import objects
 from modelfleet.core.render.pod import engine_image, render_template
@@ -43,6 +44,7 @@ def decide(snapshot: Snapshot) -> Plan:
     else:
         rollout = _roll(snapshot, revision=revision, wanted=wanted)
         actions = (*upkeep.keep_stored(snapshot), *rollout.actions, *_keep(snapshot, revision=revision))
+    unplaced = any(not r.scheduled and not r.terminating and not r.failed for r in snapshot.replicas)
     reasons = (*wanted.reasons, *repair_reasons, *rollout.reasons)
     status, told = report.report(
         snapshot, revision=revision, wanted=wanted, targets=rollout.targets, drifted=bool(repairs), reasons=reasons
@@ -52,7 +54,7 @@ def decide(snapshot: Snapshot) -> Plan:
         status=status,
         reasons=(*reasons, *told),
         history=wanted.history,
-        requeue_after=RETRY_CAPACITY_SECONDS if rollout.targets.hold else None,
+        requeue_after=RETRY_CAPACITY_SECONDS if rollout.targets.hold or unplaced else None,
     )
 
 
@@ -120,8 +122,10 @@ def _inputs(snapshot: Snapshot, *, current: Workload | None, olds: list[Workload
     pending = [r for r in new if not r.scheduled]
     timeout = spec.rollout.capacity_timeout_seconds
     expired = any(snapshot.now - r.created_at > timeout for r in pending)
-    waiting = (snapshot.status.get("rollout") or {}).get("capacityWaitStartedAt")
-    given_back = bool(waiting) and not pending and snapshot.free_gpus == 0
+    waiting = epoch((snapshot.status.get("rollout") or {}).get("capacityWaitStartedAt"))
+    # A claim rests for one timeout and is then made again: a node autoscaler acts on a waiting pod only.
+    resting = bool(waiting) and snapshot.now - waiting < timeout
+    given_back = resting and not pending and not snapshot.free_gpus
     return Inputs(
         desired=wanted.replicas,
         new=Count(

@@ -54,7 +54,10 @@ def demand(snapshot: Snapshot) -> Demand:
             after=str(wanted),
         )
         settled = len({w.revision for w in snapshot.workloads if w.replicas}) == 1
-        return Demand(replicas=wanted, reasons=(reason,) if known and settled else ())
+        last = (snapshot.status.get("decisions") or ({},))[-1]
+        # Victims leave rotation in one pass and the Deployment in a later one: it is one decision, told once.
+        told = (last.get("reason"), last.get("from"), last.get("to")) == (reason.reason, reason.before, reason.after)
+        return Demand(replicas=wanted, reasons=(reason,) if known and settled and not told else ())
     result = scale(_inputs(snapshot, current=max(current, 1)))
     return _explain(snapshot, result=result, current=current)
 

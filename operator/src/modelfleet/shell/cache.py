@@ -38,6 +38,8 @@ class Cache:
 
     fleet: dict[Key, dict[str, Any]] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
+    waiting: set[Key] = field(default_factory=set)
+    """Who waits for a free device: woken when a node changes or a pod goes."""
     _owned: dict[Key, dict[tuple[str, str], _Entry]] = field(default_factory=lambda: defaultdict(dict))
     _served: dict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
 

@@ -95,6 +95,7 @@ class Controller:
             for known in (self._history, self._rejected, self._watched):
                 known.pop(key, None)
             self._queue.forget(key)
+            self._cache.waiting.discard(key)
             return None
         body = self._cache.fleet[key]
         if "deletionTimestamp" in body["metadata"]:
@@ -127,9 +128,11 @@ class Controller:
         except TemplateRefused as refused:
             self._rejected[key] = {refused.revision: refused.message}
             return 0.0
-        if plan.requeue_after is not None:
-            return plan.requeue_after
-        return None
+        if plan.requeue_after is None:
+            self._cache.waiting.discard(key)
+        else:
+            self._cache.waiting.add(key)
+        return plan.requeue_after
 
     def _gather(
         self, key: Key, body: dict[str, Any], *, spec: LLMDeploymentSpec | None, problem: str, free: Room | None

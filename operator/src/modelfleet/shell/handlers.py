@@ -53,13 +53,27 @@ def make_registry(*, cache: Cache, queue: WorkQueue, read_nodes: bool) -> kopf.O
 
 def _take_in(body: dict[str, Any], deleted: bool, *, cache: Cache, queue: WorkQueue) -> None:  # noqa: FBT001 - an event's own two words
     """Observe one event and queue whom it concerns: also those who want, or wanted, the same served name."""
+    if body["kind"] == "Node":
+        before = cache.nodes.get(body["metadata"]["name"])
+        cache.observe(body, deleted=deleted)
+        if cache.nodes.get(body["metadata"]["name"]) != before:
+            _wake(cache=cache, queue=queue)
+        return
     if body["kind"] != names.KIND:
         key = cache.observe(body, deleted=deleted)
         if key is not None:
             queue.add(key)
+        if deleted and body["kind"] == "Pod":
+            _wake(cache=cache, queue=queue)
         return
     mine = (body["metadata"]["namespace"], body["metadata"]["name"])
     concerned = {mine} | cache.same_name(mine)
     cache.observe(body, deleted=deleted)
     for key in concerned | cache.same_name(mine):
+        queue.add(key)
+
+
+def _wake(*, cache: Cache, queue: WorkQueue) -> None:
+    """Let everyone who waits for a device look again: one may be free now."""
+    for key in cache.waiting:
         queue.add(key)

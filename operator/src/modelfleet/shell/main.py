@@ -46,9 +46,7 @@ def run() -> None:
 async def operate(settings: Settings) -> int:
     """Lead when it is our turn; returns the exit status."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _stop_on_signals(stop)
     api = await connect()
     lease = Lease(
         kube=Kube(api=api),
@@ -64,7 +62,9 @@ async def operate(settings: Settings) -> int:
             return 0
         log.info("leading")
         telemetry.LEADING.set(1)
-        stopped = not await _until(stop, _lead(settings=settings, api=api, lease=lease, health=health))
+        stopped = not await _until(
+            stop, _lead(settings=settings, api=api, lease=lease, health=health, asked_to_stop=stop)
+        )
         if not stopped:
             log.error("leadership.lost", message="the Lease was lost or a worker died; exiting to start anew")
         await lease.release()
@@ -73,6 +73,18 @@ async def operate(settings: Settings) -> int:
         telemetry.LEADING.set(0)
         await server.cleanup()
         await api.close()
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _take_signals_back(*, started: asyncio.Event, stop: asyncio.Event) -> None:
+    """Kopf takes the signals for itself as it starts; an ordinary end is ours to tell from a failure."""
+    await started.wait()
+    _stop_on_signals(stop)
+    await asyncio.Event().wait()
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
@@ -104,7 +116,7 @@ async def _wait_for_turn(*, lease: Lease, kube: Kube, settings: Settings, health
     await lease.acquire()
 
 
-async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health) -> None:
+async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, asked_to_stop: asyncio.Event) -> None:
     cache = Cache()
     queue = WorkQueue(clock=time.monotonic, debounce=settings.debounce_seconds)
     kube = Kube(api=api, guard=lease.check)
@@ -121,17 +133,19 @@ async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health) -
         await _list_all(kube=kube, cache=cache, namespaces=namespaces, read_nodes=settings.read_nodes)
         for key in cache.fleet:
             queue.add(key)
-        stop = asyncio.Event()
+        stop, started = asyncio.Event(), asyncio.Event()
         watching = kopf.operator(
             registry=make_registry(cache=cache, queue=queue, read_nodes=settings.read_nodes),
             standalone=True,
             clusterwide=not settings.watch_namespaces,
             namespaces=settings.watch_namespaces,
             stop_flag=stop,
+            ready_flag=started,
         )
         tasks = [
             renewing,
             asyncio.create_task(watching),
+            asyncio.create_task(_take_signals_back(started=started, stop=asked_to_stop)),
             asyncio.create_task(_tick(settings=settings, controller=controller, queue=queue)),
             *(asyncio.create_task(controller.work()) for _ in range(settings.workers)),
         ]

@@ -81,7 +81,10 @@ def next_targets(inputs: Inputs) -> Targets:
     old = _lower_old(inputs, surging=new > inputs.new.replicas)
     stuck = new == inputs.new.replicas and old == inputs.old.replicas
     waits_for_ready = inputs.new.replicas - inputs.new.unscheduled > inputs.new.ready
-    hold = "InsufficientCapacity" if stuck and not waits_for_ready and new < inputs.desired else ""
+    given_back = inputs.capacity == "Surge" and inputs.claim_expired
+    claiming = inputs.capacity == "Surge" and inputs.new.unscheduled > 0
+    held = given_back or (stuck and not waits_for_ready and not claiming)
+    hold = "InsufficientCapacity" if held and new < inputs.desired else ""
     return Targets(new=new, old=old, hold=hold)
 
 

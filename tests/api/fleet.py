@@ -1,0 +1,192 @@
+"""One test's corner of a control plane: its namespace, its LLMDeployments, and waiting that says what it saw last."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from e2e.cluster import audit
+from e2e.cluster.control_plane import ControlPlane, faked_node, takes_pods
+from e2e.operator_process import OperatorProcess
+
+GROUP = "/apis/modelfleet.dev/v1alpha1"
+KINDS = {
+    "deployments": "/apis/apps/v1",
+    "controllerrevisions": "/apis/apps/v1",
+    "services": "/api/v1",
+    "pods": "/api/v1",
+    "events": "/api/v1",
+    "poddisruptionbudgets": "/apis/policy/v1",
+    "llmdeployments": GROUP,
+}
+PATIENCE = 20.0
+
+
+class Fleet:
+    """The LLMDeployments of one namespace."""
+
+    def __init__(self, *, plane: ControlPlane, namespace: str) -> None:
+        self.plane, self.namespace = plane, namespace
+        plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        account = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
+        self.until(lambda: plane.http.get(account).is_success, what="the default service account")
+
+    def until(self, condition: Any, *, what: str, seconds: float = PATIENCE) -> Any:
+        """Waits for a true value and returns it; otherwise fails with the state of the namespace."""
+        end = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < end, f"{what} did not happen in {seconds:.0f} s; seen last:\n{self.picture()}"
+            time.sleep(0.03)
+        return value
+
+    def picture(self) -> str:
+        said = [{"name": one["metadata"]["name"], "status": one.get("status")} for one in self.list("llmdeployments")]
+        return yaml.safe_dump(said) + self.plane.kubectl("get", "deploy,pods,events", "-n", self.namespace)
+
+    def path(self, kind: str, name: str = "") -> str:
+        return f"{KINDS[kind]}/namespaces/{self.namespace}/{kind}" + (f"/{name}" if name else "")
+
+    def list(self, kind: str) -> list[dict[str, Any]]:
+        answer = self.plane.http.get(self.path(kind))
+        answer.raise_for_status()
+        found: list[dict[str, Any]] = answer.json()["items"]
+        return found
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        answer = self.plane.http.get(self.path(kind, name))
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def patch(self, kind: str, name: str, body: Any, *, manager: str = "test") -> dict[str, Any]:
+        answer = self.plane.http.patch(
+            self.path(kind, name),
+            params={"fieldManager": manager},
+            headers={"Content-Type": "application/merge-patch+json"},
+            content=json.dumps(body),
+        )
+        assert answer.is_success, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def delete(self, kind: str, name: str) -> None:
+        self.plane.http.delete(self.path(kind, name)).raise_for_status()
+
+    def apply(self, name: str = "chat", **spec: Any) -> dict[str, Any]:
+        """Applies an LLMDeployment; two replicas unless told otherwise."""
+        words = {"model": {"uri": "hf://org/model", "servedName": f"{self.namespace}-{name}"}, "replicas": 2, **spec}
+        metadata = {"name": name, "namespace": self.namespace}
+        return self.plane.apply(
+            {"apiVersion": "modelfleet.dev/v1alpha1", "kind": "LLMDeployment", "metadata": metadata, "spec": words}
+        )
+
+    def change(self, name: str = "chat", *, length: int = 512) -> None:
+        """Asks for another revision."""
+        self.patch("llmdeployments", name, {"spec": {"engine": {"args": [f"--max-model-len={length}"]}}})
+
+    def status(self, name: str = "chat") -> dict[str, Any]:
+        found: dict[str, Any] = self.get("llmdeployments", name).get("status") or {}
+        return found
+
+    def condition(self, kind: str, name: str = "chat") -> tuple[str, str]:
+        """(status, reason) of a condition; both empty while it is not there."""
+        one = self.whole_condition(kind, name)
+        return one.get("status", ""), one.get("reason", "")
+
+    def whole_condition(self, kind: str, name: str = "chat") -> dict[str, Any]:
+        conditions = self.status(name).get("conditions") or ()
+        return next((one for one in conditions if one["type"] == kind), {})
+
+    def pods(self, name: str = "chat") -> list[dict[str, Any]]:
+        """Pods that are not on their way out."""
+        mine = [p for p in self.list("pods") if p["metadata"]["labels"].get("modelfleet.dev/llmdeployment") == name]
+        return [p for p in mine if "deletionTimestamp" not in p["metadata"]]
+
+    def settled(self, name: str = "chat", *, replicas: int = 2) -> bool:
+        """Whether the newest generation is rolled out: one revision, all of it ready, nothing else."""
+        body = self.get("llmdeployments", name)
+        status = body.get("status") or {}
+        conditions = {c["type"]: (c["status"], c["reason"]) for c in status.get("conditions") or ()}
+        return (
+            status.get("observedGeneration") == body["metadata"]["generation"]
+            and conditions.get("Progressing") == ("False", "UpToDate")
+            and status.get("readyReplicas", 0) == status.get("updatedReplicas", 0) == replicas
+            and len(self.pods(name)) == replicas
+        )
+
+    def await_settled(self, name: str = "chat", *, replicas: int = 2, seconds: float = PATIENCE) -> None:
+        self.until(
+            lambda: self.settled(name, replicas=replicas), what=f"{name} with {replicas} replicas", seconds=seconds
+        )
+
+    def add_gpus(self, count: int) -> dict[str, Any]:
+        """Adds a node whose GPUs only this namespace asks for; returns what a spec says to get one of them."""
+        product = f"GPU-{self.namespace}"
+        self.plane.add_node(faked_node(name=self.namespace, gpus=count, product=product))
+        path = f"/api/v1/nodes/{self.namespace}"
+        self.until(lambda: takes_pods(self.plane.http.get(path).json()), what="the node's readiness")
+        return {"count": 1, "product": product}
+
+    def mark(self) -> tuple[str, dict[str, dict[str, Any]]]:
+        """Where the history of the pods is now."""
+        answer = self.plane.http.get(self.path("pods")).json()
+        return answer["metadata"]["resourceVersion"], {p["metadata"]["name"]: p for p in answer["items"]}
+
+    def history(self, mark: tuple[str, dict[str, dict[str, Any]]]) -> list[list[dict[str, Any]]]:
+        """Every state that the pods went through since the mark, as a watch from there replays it."""
+        version, now = mark
+        states = [list(now.values())]
+        params = {"watch": "1", "resourceVersion": version, "timeoutSeconds": "1"}
+        with self.plane.http.stream("GET", self.path("pods"), params=params) as answer:
+            for line in answer.iter_lines():
+                event = json.loads(line)
+                name = event["object"]["metadata"]["name"]
+                now = {k: v for k, v in now.items() if k != name}
+                if event["type"] != "DELETED":
+                    now[name] = event["object"]
+                states.append(list(now.values()))
+        return states
+
+
+def ready(pod: dict[str, Any]) -> bool:
+    """Whether it is in its Services' endpoints."""
+    conditions = {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions") or ()}
+    inside = pod["metadata"]["labels"].get("modelfleet.dev/rotation") == "in"
+    return conditions.get("Ready") == "True" and inside and "deletionTimestamp" not in pod["metadata"]
+
+
+def pending(pod: dict[str, Any]) -> bool:
+    """Whether the scheduler found no node for it."""
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(c.get("reason") == "Unschedulable" for c in conditions)
+
+
+class Operator(OperatorProcess):
+    """An operator with a user of its own, so that its writes can be counted."""
+
+    def __init__(self, *, plane: ControlPlane, folder: Path, user: str, **settings: str) -> None:
+        kubeconfig = plane.user_kubeconfig(user, cluster_role="cluster-admin")
+        words = {f"MODELFLEET_{name.upper()}": value for name, value in settings.items()}
+        super().__init__(kubeconfig=kubeconfig, folder=folder, settings=words)
+        self._audit, self.user = plane.audit_log, user
+
+    def writes(self, *, since: int = 0, leases: bool = False) -> int:
+        return audit.writes(audit.calls(self._audit, since=since), user=self.user, leases=leases)
+
+    def value(self, metric: str) -> float:
+        """One of its metrics without labels."""
+        found = re.search(rf"^{metric} (\S+)$", self.metrics(), flags=re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    @property
+    def passes(self) -> int:
+        return int(self.value("modelfleet_reconcile_seconds_count"))
+
+    @property
+    def leads(self) -> bool:
+        return self.value("modelfleet_leader") == 1.0
