@@ -3,7 +3,9 @@
 Must not split them over revisions: `rollout/` does.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from modelfleet.core.plan import Reason
 from modelfleet.core.scaling.signals import Signals
@@ -54,7 +56,7 @@ def demand(snapshot: Snapshot) -> Demand:
             after=str(wanted),
         )
         settled = len({w.revision for w in snapshot.workloads if w.replicas}) == 1
-        last = (snapshot.status.get("decisions") or ({},))[-1]
+        last: Mapping[str, Any] = (snapshot.status.get("decisions") or ({},))[-1]
         # Victims leave rotation in one pass and the Deployment in a later one: it is one decision, told once.
         told = (last.get("reason"), last.get("from"), last.get("to")) == (reason.reason, reason.before, reason.after)
         return Demand(replicas=wanted, reasons=(reason,) if known and settled and not told else ())

@@ -1,0 +1,226 @@
+"""What the operator costs: time to converge, CPU, memory and API writes, on a control plane with faked nodes.
+
+Two operator replicas with leadership on; writes are counted from the API server's audit log, by user. The last line of
+output is one line of JSON. It must not know how the operator works inside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from e2e.cluster import audit
+from e2e.cluster.control_plane import ControlPlane
+from e2e.cluster.paths import CRD_DIR
+from e2e.cluster.process import wait_until
+from e2e.operator_process import OperatorProcess
+
+FLEET = "/apis/modelfleet.dev/v1alpha1/namespaces/default/llmdeployments"
+USERS = ("operator-0", "operator-1", "operator-2")
+PATIENCE = 300.0
+
+
+class Bench:
+    """One control plane, its operators, and what is measured on them."""
+
+    def __init__(self, *, plane: ControlPlane, folder: Path) -> None:
+        self._plane, self._folder = plane, folder
+        self.operators: list[OperatorProcess] = []
+
+    def start_operator(self) -> OperatorProcess:
+        """Starts one more replica, as a user of its own."""
+        user = USERS[len(self.operators)]
+        kubeconfig = self._plane.user_kubeconfig(user, cluster_role="cluster-admin")
+        operator = OperatorProcess(
+            kubeconfig=kubeconfig, folder=self._folder, settings={"MODELFLEET_LEASE_SECONDS": "15"}
+        )
+        self.operators.append(operator)
+        operator.start()
+        return operator
+
+    def apply(self, name: str) -> None:
+        """Creates an LLMDeployment of two replicas."""
+        manifest = {
+            "apiVersion": "modelfleet.dev/v1alpha1",
+            "kind": "LLMDeployment",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"model": {"uri": "hf://org/model", "servedName": name}, "replicas": 2},
+        }
+        self._plane.http.post(FLEET, json=manifest).raise_for_status()
+
+    def settled(self) -> int:
+        """Counts the LLMDeployments whose status says Ready of two replicas."""
+        items = self._plane.http.get(FLEET, params={"resourceVersion": "0"}).json()["items"]
+        return sum((one.get("status") or {}).get("readyReplicas") == 2 for one in items)
+
+    def remove(self, name: str) -> None:
+        """Deletes one and waits until its pods are gone."""
+        self._plane.http.delete(f"{FLEET}/{name}").raise_for_status()
+        selector = {"labelSelector": f"modelfleet.dev/llmdeployment={name}"}
+        path = "/api/v1/namespaces/default/pods"
+        wait_until(
+            lambda: not self._plane.http.get(path, params=selector).json()["items"], what=f"{name}'s end", seconds=60
+        )
+
+    def calls(self, *, since: int = 0) -> Any:
+        """Counts the API calls since a mark."""
+        return audit.calls(self._plane.audit_log, since=since)
+
+    def writes(self, *, since: int = 0, leases: bool = False) -> int:
+        """Sums the writes of all our replicas."""
+        counted = self.calls(since=since)
+        return sum(audit.writes(counted, user=user, leases=leases) for user in USERS)
+
+    def mark(self) -> int:
+        """Where the audit log ends now."""
+        return audit.end(self._plane.audit_log)
+
+    def quiet(self, *, seconds: float) -> None:
+        """Waits until no write of ours was seen for so long."""
+        last, since = -1, time.monotonic()
+        end = since + PATIENCE
+        while time.monotonic() - since < seconds:
+            if (now := self.writes()) != last:
+                last, since = now, time.monotonic()
+            if time.monotonic() > end:
+                raise AssertionError(f"the operator does not come to rest: {last} writes so far")
+            time.sleep(0.5)
+
+    def apply_times(self, *, since: int) -> list[float]:
+        """Per LLMDeployment, seconds from its creation to that of the last object it owns, by the server's clock."""
+        created: dict[str, float] = {}
+        last: dict[str, float] = {}
+        with self._plane.audit_log.open("rb") as log:
+            log.seek(since)
+            for line in log:
+                event = json.loads(line)
+                if event["verb"] != "create" or event["stage"] != "ResponseComplete":
+                    continue
+                target = event.get("objectRef", {})
+                if event.get("responseStatus", {}).get("code") != 201 or "dryRun" in event["requestURI"]:
+                    continue
+                name, when = target.get("name", ""), datetime.fromisoformat(event["stageTimestamp"]).timestamp()
+                if target.get("resource") == "llmdeployments":
+                    created[name] = when
+                elif event["user"]["username"] in USERS and target.get("resource") not in {"events", "leases"}:
+                    owner = name if name in created else name.rpartition("-")[0]
+                    last[owner] = when
+        return [last[name] - when for name, when in created.items() if name in last]
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def measure(bench: Bench, *, singles: int, fleet: int, idle_seconds: float) -> dict[str, float]:
+    """Runs every measurement in order; returns the figures by their JSON keys."""
+    bench.start_operator()
+    bench.start_operator()
+    mark = bench.mark()
+    for number in range(singles):
+        bench.apply(f"single-{number}")
+        wait_until(lambda: bench.settled() == 1, what="one object", seconds=60)
+        bench.quiet(seconds=1)
+        bench.remove(f"single-{number}")
+    times = sorted(bench.apply_times(since=mark))
+    bench.quiet(seconds=2)
+
+    pids = [operator.pid for operator in bench.operators]
+    cpu, mark, begin = sum(map(cpu_seconds, pids)), bench.mark(), time.monotonic()
+    for number in range(fleet):
+        bench.apply(f"fleet-{number}")
+    wait_until(lambda: bench.settled() == fleet, what=f"{fleet} objects", seconds=PATIENCE)
+    converged = time.monotonic() - begin
+    bench.quiet(seconds=3)
+    cpu = sum(map(cpu_seconds, pids)) - cpu
+    table(bench.calls(since=mark))
+    written = bench.writes(since=mark)
+
+    mark, idle_cpu, begin = bench.mark(), sum(map(cpu_seconds, pids)), time.monotonic()
+    time.sleep(idle_seconds)
+    idle = time.monotonic() - begin
+    idle_writes, lease_writes = bench.writes(since=mark), bench.writes(since=mark, leases=True)
+    idle_cpu = (sum(map(cpu_seconds, pids)) - idle_cpu) / idle
+    rss = max(map(rss_mib, pids))
+
+    mark = bench.mark()
+    bench._plane.kubectl("annotate", "llmdep", "--all", "note=nothing")  # noqa: SLF001 - the bench's own plane
+    bench.quiet(seconds=5)
+    noop = bench.writes(since=mark)
+
+    mark = bench.mark()
+    for operator in bench.operators:
+        operator.stop()
+    third = bench.start_operator()
+    wait_until(lambda: f"modelfleet_reconcile_seconds_count {fleet}" in third.metrics(), what="a pass", seconds=120)
+    bench.quiet(seconds=3)
+    return {
+        "apply_p50_ms": round(statistics.median(times) * 1000, 1),
+        "apply_p99_ms": round(times[-1] * 1000, 1),
+        "converge_500_s": round(converged, 1),
+        "rss_mib": round(rss, 1),
+        "cpu_s": round(cpu, 1),
+        "writes_per_object": round(written / fleet, 2),
+        "noop_writes": noop,
+        "restart_writes": bench.writes(since=mark),
+        "idle_writes_per_min": round(idle_writes / idle * 60, 2),
+        "lease_writes_per_min": round(lease_writes / idle * 60, 2),
+        "idle_cpu_ratio": round(idle_cpu, 4),
+    }
+
+
+def table(counted: Any) -> None:
+    """Prints API calls by user and verb; ours first."""
+    shown = Table("user", "verb", "resource", "code", "calls", title="API calls while the fleet converged")
+    order = sorted(counted.items(), key=lambda item: (item[0].user not in USERS, item[0].user, -item[1]))
+    for call, number in order:
+        if number > 5:
+            shown.add_row(call.user, call.verb, call.resource, str(call.code), str(number))
+    Console(width=140).print(shown)
+
+
+def main() -> None:
+    """Measures and prints; the last line is JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fleet", type=int, default=500, help="LLMDeployments of two pods each")
+    parser.add_argument("--singles", type=int, default=20, help="repetitions with one object")
+    parser.add_argument("--idle-seconds", type=float, default=60.0, help="how long to watch the idle fleet")
+    given = parser.parse_args()
+    nodes = 1 + given.fleet * 2 // 400
+    with (
+        tempfile.TemporaryDirectory(prefix="modelfleet-bench-") as folder,
+        ControlPlane(audit=True, nodes=nodes, gpus_per_node=400) as plane,
+    ):
+        plane.apply_files(CRD_DIR)
+        bench = Bench(plane=plane, folder=Path(folder))
+        try:
+            figures = measure(bench, singles=given.singles, fleet=given.fleet, idle_seconds=given.idle_seconds)
+        finally:
+            for operator in bench.operators:
+                operator.stop()
+    shown = Table("figure", "value", title=f"{given.fleet} LLMDeployments, {given.fleet * 2} pods")
+    for name, value in figures.items():
+        shown.add_row(name, str(value))
+    Console().print(shown)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
