@@ -85,6 +85,24 @@ class Cache:
             self._served[_served_name(self.fleet[key])].add(key)
         return key
 
+    def known(self, *, kind: str) -> set[str]:
+        """Give the UIDs of all objects of a kind."""
+        if kind == names.KIND:
+            return {body["metadata"]["uid"] for body in self.fleet.values()}
+        return {entry.uid for place in self._owned.values() for (k, _), entry in place.items() if k == kind}
+
+    def drop(self, *, kind: str, known: set[str]) -> set[Key]:
+        """Drop the objects with these UIDs; returns the LLMDeployments that they concerned."""
+        if kind == names.KIND:
+            gone = [body for body in self.fleet.values() if body["metadata"]["uid"] in known]
+            return {self._observe_fleet(body, deleted=True) for body in gone}
+        concerned = set()
+        for key, place in self._owned.items():
+            for where in [at for at, entry in place.items() if at[0] == kind and entry.uid in known]:
+                del place[where]
+                concerned.add(key)
+        return concerned
+
     def forget(self, key: Key, *, kind: str, name: str) -> None:
         """Drop an object that turned out to be gone."""
         self._owned[key].pop((kind, name), None)

@@ -26,8 +26,9 @@ from modelfleet.settings import Settings
 from modelfleet.shell import telemetry
 from modelfleet.shell.cache import Cache
 from modelfleet.shell.controller import Controller
-from modelfleet.shell.handlers import OWNED, make_registry
+from modelfleet.shell.handlers import make_registry
 from modelfleet.shell.health import Health, serve
+from modelfleet.shell.listing import Listing
 from modelfleet.shell.queue import WorkQueue
 
 log = structlog.get_logger(__name__)
@@ -130,7 +131,8 @@ async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, a
     namespaces = settings.watch_namespaces or ("",)
     renewing = asyncio.create_task(lease.keep())
     try:
-        await _list_all(kube=kube, cache=cache, namespaces=namespaces, read_nodes=settings.read_nodes)
+        listing = Listing(kube=kube, cache=cache, namespaces=namespaces, read_nodes=settings.read_nodes)
+        await listing.refresh()  # half a picture must not be decided on
         for key in cache.fleet:
             queue.add(key)
         stop, started = asyncio.Event(), asyncio.Event()
@@ -146,6 +148,7 @@ async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, a
             renewing,
             asyncio.create_task(watching),
             asyncio.create_task(_take_signals_back(started=started, stop=asked_to_stop)),
+            asyncio.create_task(listing.keep(queue=queue)),
             asyncio.create_task(_tick(settings=settings, controller=controller, queue=queue)),
             *(asyncio.create_task(controller.work()) for _ in range(settings.workers)),
         ]
@@ -162,22 +165,6 @@ async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, a
             await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         renewing.cancel()
-
-
-async def _list_all(*, kube: Kube, cache: Cache, namespaces: tuple[str, ...], read_nodes: bool) -> None:
-    """Fill the cache before the first decision: half a picture must not be decided on."""
-    for namespace in namespaces:
-        for body in await kube.list(api_version=names.API_VERSION, kind=names.KIND, namespace=namespace):
-            cache.observe(body)
-        for api_version, _, kind in OWNED:
-            owned = await kube.list(
-                api_version=api_version, kind=kind, namespace=namespace, selector=names.OWNED_SELECTOR
-            )
-            for body in owned:
-                cache.observe(body)
-    if read_nodes:
-        for body in await kube.list(api_version="v1", kind="Node"):
-            cache.observe(body)
 
 
 async def _tick(*, settings: Settings, controller: Controller, queue: WorkQueue) -> None:

@@ -1,0 +1,62 @@
+"""Whole listings beside the watches: before the first decision, and now and then against what a watch cannot show.
+
+A watch that is opened again lists what exists and says nothing of what was deleted meanwhile. Must not decide or write.
+"""
+
+import asyncio
+
+import structlog
+
+from modelfleet.adapters.errors import ApiProblem
+from modelfleet.adapters.kube import Kube
+from modelfleet.core import names
+from modelfleet.shell.cache import Cache
+from modelfleet.shell.handlers import OWNED
+from modelfleet.shell.queue import Key, WorkQueue
+
+log = structlog.get_logger(__name__)
+REFRESH_SECONDS = 300.0
+"""Bounds how long a deletion that no watch showed stays unseen; seven listings in that time are cheap."""
+
+
+class Listing:
+    """Lists every kind that decisions look at into the cache."""
+
+    def __init__(self, *, kube: Kube, cache: Cache, namespaces: tuple[str, ...], read_nodes: bool) -> None:
+        self._kube, self._cache = kube, cache
+        self._namespaces = namespaces
+        self._read_nodes = read_nodes
+
+    async def keep(self, *, queue: WorkQueue) -> None:
+        """Refresh for ever, and queue those for whom something turned out to be gone."""
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                for key in await self.refresh():
+                    queue.add(key)
+            except ApiProblem as error:
+                log.warning("listing.failed", error=str(error), retry_seconds=REFRESH_SECONDS)
+
+    async def refresh(self) -> set[Key]:
+        """Take in what exists and drop what does not; returns the LLMDeployments that lost something.
+
+        Raises:
+            ApiProblem: a listing failed; what was not listed stays as it was.
+        """
+        lost = await self._kind(api_version=names.API_VERSION, kind=names.KIND)
+        for api_version, _, kind in OWNED:
+            lost |= await self._kind(api_version=api_version, kind=kind, selector=names.OWNED_SELECTOR)
+        if self._read_nodes:
+            for body in await self._kube.list(api_version="v1", kind="Node"):
+                self._cache.observe(body)
+        return lost
+
+    async def _kind(self, *, api_version: str, kind: str, selector: str = "") -> set[Key]:
+        before = self._cache.known(kind=kind)
+        listed: set[str] = set()
+        for namespace in self._namespaces:
+            bodies = await self._kube.list(api_version=api_version, kind=kind, namespace=namespace, selector=selector)
+            for body in bodies:
+                listed.add(body["metadata"]["uid"])
+                self._cache.observe(body)
+        return self._cache.drop(kind=kind, known=before - listed)

@@ -1,0 +1,68 @@
+"""A listing repairs what no watch told: an object that was deleted while the watch was away."""
+
+from typing import Any
+
+from modelfleet.core import names
+from modelfleet.shell.cache import Cache
+from modelfleet.shell.listing import Listing
+
+KEY = ("team", "chat")
+
+
+def meta(name: str, uid: str, version: int) -> dict[str, Any]:
+    labels = names.owned_labels(name="chat", revision="0123456789")
+    return {"name": name, "namespace": "team", "uid": uid, "resourceVersion": str(version), "labels": labels}
+
+
+def fleet() -> dict[str, Any]:
+    spec = {"model": {"uri": "hf://a/b"}, "replicas": 1}
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": meta("chat", "u1", 1),
+        "spec": spec,
+    }
+
+
+def pod(name: str, uid: str, version: int = 2) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta(name, uid, version), "spec": {}, "status": {}}
+
+
+class Api:
+    """What exists, by kind."""
+
+    def __init__(self, *objects: dict[str, Any]) -> None:
+        self.objects = list(objects)
+        self.on_list: Any = None
+
+    async def list(self, *, kind: str, **_: Any) -> list[dict[str, Any]]:
+        found = [o for o in self.objects if o["kind"] == kind]
+        if self.on_list:
+            self.on_list(kind)
+        return found
+
+
+def pods(cache: Cache) -> list[str]:
+    return [r.name for r in cache.records(KEY, kind="Pod", uid="u1")]
+
+
+async def test_what_vanished_unseen_is_dropped_and_named() -> None:
+    cache, api = Cache(), Api(fleet(), pod("a", "p1"), pod("b", "p2"))
+    listing = Listing(kube=api, cache=cache, namespaces=("",), read_nodes=False)  # type: ignore[arg-type]
+    assert await listing.refresh() == set()
+    assert pods(cache) == ["a", "b"]
+    api.objects.pop()
+    assert await listing.refresh() == {KEY}
+    assert pods(cache) == ["a"]
+    api.objects.clear()
+    assert await listing.refresh() == {KEY}
+    assert not cache.fleet
+    assert not pods(cache)
+
+
+async def test_what_a_watch_shows_during_the_listing_stays() -> None:
+    cache, api = Cache(), Api(fleet(), pod("a", "p1"))
+    listing = Listing(kube=api, cache=cache, namespaces=("",), read_nodes=False)  # type: ignore[arg-type]
+    api.on_list = lambda kind: cache.observe(pod("new", "p9", 7)) if kind == "Pod" else None
+    assert await listing.refresh() == set()
+    assert pods(cache) == ["a", "new"]
