@@ -53,6 +53,9 @@ test: lint types imports $(STAMP) ## Everything that needs no container: the REA
 	$(BIN)/python -m e2e.cluster build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm
 	$(BIN)/pytest -q tests operator/src runtime-image/tests -m "not runtime"
 
+test-runtime: $(STAMP) ## The supervisor on real vLLM, inside the built image (root, about 10 minutes)
+	$(BIN)/pytest -q runtime-image/tests -m runtime
+
 cluster: $(STAMP) ## Start the embedded Kubernetes (root)
 	$(BIN)/python -m e2e.cluster up
 
