@@ -231,6 +231,8 @@ def test_going_back_uses_the_deployment_that_is_still_there():
 def test_a_surge_that_finds_no_device_is_given_back_rests_and_is_tried_again():
     cluster = running(gpus=1, rollout={"capacity": "Surge", "capacityTimeoutSeconds": 300})
     cluster.change(model=OTHER)
+    cluster.reconcile()  # a revision beside another starts empty
+    assert len(cluster.pods) == 1
     asked = []
     for _ in range(80):
         cluster.reconcile()

@@ -96,9 +96,12 @@ def _roll(snapshot: Snapshot, *, revision: str, wanted: Demand) -> Rollout:
     inputs = _inputs(snapshot, current=current, olds=olds, wanted=wanted)
     targets = next_targets(inputs)
     if current is None:
+        # A creation has no resourceVersion to be fenced by: beside others it starts empty, and only a Scale, which
+        # an old leader cannot land, asks for devices.
+        replicas = 0 if inputs.old.replicas else targets.new
         return Rollout(
             targets=targets,
-            actions=_start(snapshot, revision=revision, replicas=targets.new),
+            actions=_start(snapshot, revision=revision, replicas=replicas),
             reasons=_announce(snapshot, revision=revision),
         )
     actions = [*resize(workload=current, replicas=snapshot.replicas, target=targets.new)]
