@@ -86,14 +86,22 @@ class Child:
         return ""
 
 
-def wait_until(condition: Callable[[], bool], *, what: str, seconds: float, watched: Sequence[Child] = ()) -> float:
+def wait_until(
+    condition: Callable[[], bool],
+    *,
+    what: str,
+    seconds: float,
+    watched: Sequence[Child] = (),
+    pause: float = _POLL_SECONDS,
+) -> float:
     """Waits until the condition holds; returns how many seconds that took.
 
     Args:
-        condition: Asked every 0.05 s.
+        condition: Asked every `pause` seconds.
         what: Ends the sentence "… did not happen" in the message.
         seconds: When to give up.
         watched: Children that must stay alive meanwhile.
+        pause: Seconds between two questions.
 
     Raises:
         ProcessError: Time is up, or a watched child ended.
@@ -107,7 +115,7 @@ def wait_until(condition: Callable[[], bool], *, what: str, seconds: float, watc
         if waited > seconds:
             logs = "".join(f"\n{child.log} ends:\n{child.tail()}" for child in watched)
             raise ProcessError(f"{what} did not happen in {seconds:.0f} s{logs}")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(pause)
     return time.monotonic() - start
 
 

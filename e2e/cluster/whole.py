@@ -1,6 +1,7 @@
 """The whole cluster: real pods, real network, real Prometheus, in namespaces of its own. One per machine.
 
-`up()` returns when a pod can resolve and reach a Service; `down()` ends exactly what was started.
+`up()` returns when a pod can resolve and reach a Service and the node offers its GPUs; `down()` ends exactly what was
+started.
 State lies under `STATE_DIR`, outside any clone. Namespaces are `netns`', processes `node_daemons`', add-ons `addons`'.
 It must not need anything of an earlier run to be in order: a hard kill may have left every file half written.
 """
@@ -23,6 +24,7 @@ from e2e.cluster.netns import ADDRESS, Holder
 from e2e.cluster.node_daemons import SERVER, USERS, daemons
 from e2e.cluster.paths import STATE_DIR
 from e2e.doubles import daemons as doubles
+from e2e.doubles.gpus import Bench
 
 TOOLS = (
     "etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kube-scheduler",
@@ -79,7 +81,7 @@ def up(*, say: Say = print) -> Path:
         _ready(step=step)
         # Written last: a cluster without it is half made and is made again.
         (root() / "fingerprint").write_text(wanted)
-        step("a pod resolves and reaches a Service: the cluster is up")
+        step("a pod resolves and reaches a Service, the node offers its GPUs: the cluster is up")
         return kubeconfig()
 
 
@@ -111,16 +113,22 @@ def status() -> dict[str, str]:
     return {"state": state, "pid": str(holder.outer), "nodes": nodes, "kubeconfig": str(kubeconfig())}
 
 
-def kubectl(*argv: str, stdin: str = "") -> str:
+def kubectl(*argv: str, stdin: str = "", timeout: float = 120.0) -> str:
     """Run kubectl as administrator and return its output; RuntimeError carries what it said."""
     program = build.path_of("kubectl")
     done = subprocess.run(
         [str(program), f"--kubeconfig={kubeconfig()}", *argv],
-        input=stdin, capture_output=True, text=True, check=False, timeout=120,
+        input=stdin, capture_output=True, text=True, check=False, timeout=timeout,
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"kubectl {' '.join(argv)}: {done.stderr.strip()}")
     return done.stdout
+
+
+def gpus() -> int:
+    """How many GPUs the node offers now; RuntimeError when the API does not answer."""
+    path = r"jsonpath={.items[0].status.allocatable.nvidia\.com/gpu}"
+    return int(kubectl("get", "nodes", "-o", path, "--request-timeout=5s") or 0)
 
 
 def ctr(*argv: str) -> str:
@@ -186,10 +194,23 @@ def _adoptable(*, fingerprint: str) -> bool:
         return False
     try:
         # A loaded machine answers late: ending a healthy cluster costs more than waiting for it.
-        netns.until("a healthy cluster", lambda: status()["state"] == "up" and addons.network_works(), seconds=20)
+        netns.until("a healthy cluster", _healthy, seconds=20)
     except TimeoutError:
         return False
     return True
+
+
+def _healthy() -> bool:
+    return status()["state"] == "up" and addons.network_works() and _gpus_offered()
+
+
+def _gpus_offered() -> bool:
+    """Whether the node offers every GPU but those that a test has marked as broken."""
+    bench = Bench(folder=root() / "doubles")
+    try:
+        return gpus() == bench.count - len(bench.unhealthy())
+    except RuntimeError:
+        return False
 
 
 def _sweep() -> None:
@@ -259,6 +280,8 @@ def _ready(*, step: Say) -> None:
         addons.network_works,
         seconds=120,
     )
+    # Asked last: a node that was there before still tells of its GPUs until the new kubelet has reported.
+    netns.until(f"the GPUs of the node (logs: {logs}/gpu_plugin.log, kubelet.log)", _gpus_offered, seconds=60)
 
 
-__all__ = ["ctr", "down", "kubeconfig", "kubectl", "load_image", "restart", "root", "status", "up"]
+__all__ = ["ctr", "down", "gpus", "kubeconfig", "kubectl", "load_image", "restart", "root", "status", "up"]

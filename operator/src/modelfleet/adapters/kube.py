@@ -6,6 +6,7 @@ Every write passes the `guard` first (is the Lease still held?). Must not know w
 import asyncio
 import json
 import ssl
+import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,6 +51,8 @@ async def connect() -> kclient.ApiClient:
     except kconfig.ConfigException:
         await kconfig.load_kube_config(client_configuration=configuration)
     configuration.connection_pool_maxsize = 32
+    # Without a proxy there is nothing to take from the environment; looking costs a thread's turn per request.
+    configuration.client_session_kwargs = {"trust_env": bool(urllib.request.getproxies())}
     return kclient.ApiClient(configuration)
 
 

@@ -28,6 +28,8 @@ class Claim:
     node: str = ""
     """Empty while it has no node: it then counts against every node that it could take."""
     product: str = ""
+    times: int = 1
+    """How many pods or replicas claim the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +63,18 @@ def room(*, want: Want, nodes: Iterable[Node], claims: Iterable[Claim]) -> Room:
     1
     """
     suitable = [node for node in nodes if _suits(node, want)]
-    held = [claim for claim in claims if claim.resource == want.resource]
-    fits = 0
-    for node in suitable:
-        free = node.allocatable[want.resource] - sum(c.count for c in held if c.node == node.name)
-        fits += max(0, free) // want.count
-    for claim in held:
-        if not claim.node and (not claim.product or not want.product or claim.product == want.product):
-            fits -= -(-claim.count // want.count)
+    used: dict[str, int] = {}
+    waiting = 0
+    for claim in claims:
+        if claim.resource != want.resource:
+            continue
+        if claim.node:
+            used[claim.node] = used.get(claim.node, 0) + claim.count * claim.times
+        elif not claim.product or not want.product or claim.product == want.product:
+            waiting += -(-claim.count // want.count) * claim.times
+    fits = sum(max(0, node.allocatable[want.resource] - used.get(node.name, 0)) // want.count for node in suitable)
     return Room(
-        replicas=max(0, fits),
+        replicas=max(0, fits - waiting),
         largest_node=max((node.allocatable[want.resource] for node in suitable), default=0),
     )
 

@@ -138,3 +138,8 @@ def claims(pod: Json) -> tuple[Claim, ...]:
     product = (spec.get("nodeSelector") or {}).get(PRODUCT_LABEL, "")
     where = spec.get("nodeName", "")
     return tuple(Claim(resource=name, count=n, node=where, product=product) for name, n in asked.items() if n)
+
+
+def template_claims(template: Json) -> tuple[Claim, ...]:
+    """Read the devices that a replica of this pod template will ask for."""
+    return claims({"spec": template.get("spec") or {}})

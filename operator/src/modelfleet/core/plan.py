@@ -3,10 +3,12 @@
 `shell/execute.py` carries it out. A plan must not hold anything that only works in this process.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
+from modelfleet.core import names
 from modelfleet.core.scaling.target import Recommendation
 
 
@@ -95,3 +97,27 @@ class Plan:
     history: tuple[Recommendation, ...] = ()
     requeue_after: float | None = None
     """Seconds until time alone may change the answer; None when only an event can."""
+
+
+def stages(actions: Iterable[Action]) -> list[tuple[Action, ...]]:
+    """Order a plan's writes; those of one stage need nothing of each other and may be under way together.
+
+    First the question whether the template is good, beside what belongs to no revision; then what a revision needs,
+    its stored template above all; then everything else, one by one as planned.
+    """
+    ordered = sorted(enumerate(actions), key=lambda item: (_stage(item[1]), item[0]))
+    groups = groupby(ordered, key=lambda item: (_stage(item[1]), item[0] if _stage(item[1]) == LAST_STAGE else 0))
+    return [tuple(action for _, action in group) for _, group in groups]
+
+
+LAST_STAGE = 2
+
+
+def _stage(action: Action) -> int:
+    match action:
+        case DryRun():
+            return 0
+        case Create() if action.manifest["kind"] != "Deployment":
+            return int(names.REVISION in action.manifest["metadata"]["labels"])
+        case _:
+            return LAST_STAGE

@@ -5,12 +5,13 @@ Filled by a listing at start, by watch events, and by the answers to our own wri
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modelfleet.core import names, observe
 from modelfleet.core.fit import Claim, Node
 from modelfleet.core.world import OwnedObject, Replica, StoredRevision, Workload
+from modelfleet.shell.devices import Devices
 from modelfleet.shell.queue import Key
 
 Record = Replica | Workload | StoredRevision | OwnedObject
@@ -40,6 +41,7 @@ class Cache:
     nodes: dict[str, Node] = field(default_factory=dict)
     waiting: set[Key] = field(default_factory=set)
     """Who waits for a free device: woken when a node changes or a pod goes."""
+    devices: Devices = field(default_factory=Devices)
     _owned: dict[Key, dict[tuple[str, str], _Entry]] = field(default_factory=lambda: defaultdict(dict))
     _served: dict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
 
@@ -56,19 +58,20 @@ class Cache:
         key = (meta["namespace"], (meta.get("labels") or {}).get(names.OWNER, ""))
         if not key[1]:
             return None
-        place = self._owned[key]
-        seen, version = place.get((kind, meta["name"])), int(meta["resourceVersion"])
+        where = (kind, meta["name"])
+        seen, version = self._owned.get(key, {}).get(where), int(meta["resourceVersion"])
         if deleted:
             if seen is not None and seen.uid == meta["uid"]:
-                del place[(kind, meta["name"])]
+                self._set(key, where, None)
         elif seen is None or version >= seen.version:
-            place[(kind, meta["name"])] = _Entry(
+            entry = _Entry(
                 version=version,
                 uid=meta["uid"],
                 owners=frozenset(o["uid"] for o in meta.get("ownerReferences") or ()),
                 record=READERS[kind](body),
                 claims=observe.claims(body) if kind == "Pod" else (),
             )
+            self._set(key, where, entry)
         return key
 
     def _observe_fleet(self, body: Mapping[str, Any], *, deleted: bool) -> Key:
@@ -97,15 +100,25 @@ class Cache:
             gone = [body for body in self.fleet.values() if body["metadata"]["uid"] in known]
             return {self._observe_fleet(body, deleted=True) for body in gone}
         concerned = set()
-        for key, place in self._owned.items():
+        for key, place in list(self._owned.items()):
             for where in [at for at, entry in place.items() if at[0] == kind and entry.uid in known]:
-                del place[where]
+                self._set(key, where, None)
                 concerned.add(key)
         return concerned
 
     def forget(self, key: Key, *, kind: str, name: str) -> None:
         """Drop an object that turned out to be gone."""
-        self._owned[key].pop((kind, name), None)
+        self._set(key, (kind, name), None)
+
+    def _set(self, key: Key, where: tuple[str, str], entry: _Entry | None) -> None:
+        place = self._owned[key]
+        place.pop(where, None)
+        if entry is not None:
+            place[where] = entry
+        if where[0] in {"Pod", "Deployment"}:
+            self.devices.put(key, _claims(place))
+        if not place:
+            del self._owned[key]
 
     def records(self, key: Key, *, kind: str, uid: str) -> Iterator[Any]:
         """Give the records of one kind that belong to the LLMDeployment with this UID.
@@ -131,23 +144,17 @@ class Cache:
         """Give all that claim this one's served name."""
         return set(self._served[_served_name(self.fleet[key])]) if key in self.fleet else set()
 
-    def claims(self) -> Iterator[Claim]:
-        """Give the devices that our own pods hold, and those of replicas that have no pod yet."""
-        for entries in self._owned.values():
-            pods: dict[str, int] = defaultdict(int)
-            for (kind, _), entry in entries.items():
-                if kind == "Pod":
-                    pods[entry.record.revision] += not entry.record.terminating and not entry.record.failed
-                    yield from entry.claims
-            for (kind, _), entry in entries.items():
-                if kind == "Deployment" and (lag := entry.record.replicas - pods[entry.record.revision]) > 0:
-                    yield from _coming(entry.record, lag)
 
-
-def _coming(workload: Workload, count: int) -> Iterator[Claim]:
-    pod = {"spec": workload.template.get("spec") or {}}
-    for claim in observe.claims(pod):
-        yield from (claim for _ in range(count))
+def _claims(entries: Mapping[tuple[str, str], _Entry]) -> Iterator[Claim]:
+    """Give the devices that an LLMDeployment's pods hold, and those of replicas that have no pod yet."""
+    pods: dict[str, int] = defaultdict(int)
+    for (kind, _), entry in entries.items():
+        if kind == "Pod":
+            pods[entry.record.revision] += not entry.record.terminating and not entry.record.failed
+            yield from entry.claims
+    for (kind, _), entry in entries.items():
+        if kind == "Deployment" and (lag := entry.record.replicas - pods[entry.record.revision]) > 0:
+            yield from (replace(claim, times=lag) for claim in observe.template_claims(entry.record.template))
 
 
 def _served_name(body: Mapping[str, Any]) -> str:

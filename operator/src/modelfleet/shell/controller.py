@@ -6,6 +6,7 @@ Only this module catches broadly: a pass that fails is logged, counted and repea
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -18,11 +19,13 @@ from modelfleet.core import observe
 from modelfleet.core.decide import decide
 from modelfleet.core.fit import Claim, Room, Want, room
 from modelfleet.core.names import revision_hash
+from modelfleet.core.plan import Plan
 from modelfleet.core.scaling.signals import FleetSignals, no_signals
 from modelfleet.core.scaling.target import Recommendation
 from modelfleet.core.world import RenderSettings, Snapshot
 from modelfleet.shell import telemetry
 from modelfleet.shell.cache import Cache
+from modelfleet.shell.devices import asked_for
 from modelfleet.shell.execute import Executor, TemplateRefused
 from modelfleet.shell.queue import Key, WorkQueue
 
@@ -51,7 +54,7 @@ class Controller:
         self._history: dict[Key, tuple[Recommendation, ...]] = {}
         self._rejected: dict[Key, dict[str, str]] = {}
         self._others: tuple[float, tuple[Claim, ...]] = (float("-inf"), ())
-        self._gpu_lock = asyncio.Lock()
+        self._listing_others = asyncio.Lock()
         self.signals: FleetSignals = no_signals(observed_at=0.0, error="no answer from Prometheus yet")
 
     async def work(self) -> None:
@@ -101,15 +104,16 @@ class Controller:
         if "deletionTimestamp" in body["metadata"]:
             return None
         spec, problem = _parse(body.get("spec") or {})
-        if spec is not None and spec.devices_per_replica and self._read_nodes and self._wants_devices(key, body):
-            async with self._gpu_lock:  # two rollouts must not both see the same free device
-                return await self._pass(key, body, spec, problem, room=await self._room(spec))
-        return await self._pass(key, body, spec, problem, room=None)
+        if spec is None or not self._wants_devices(key, body, spec):
+            return await self._execute(key, self._gather(key, body, spec=spec, problem=problem))
+        others = await self._claims_of_others()
+        if self._cache.fleet.get(key) is not body:
+            return 0.0  # changed meanwhile
+        # From here to the promise nothing is awaited: two rollouts never see the same free device.
+        snapshot = self._gather(key, body, spec=spec, problem=problem, free=self._room(spec, others))
+        return await self._execute(key, snapshot)
 
-    async def _pass(
-        self, key: Key, body: dict[str, Any], spec: LLMDeploymentSpec | None, problem: str, *, room: Room | None
-    ) -> float | None:
-        snapshot = self._gather(key, body, spec=spec, problem=problem, free=room)
+    async def _execute(self, key: Key, snapshot: Snapshot) -> float | None:
         plan = decide(snapshot)
         self._history[key] = plan.history
         for reason in plan.reasons:
@@ -124,7 +128,7 @@ class Controller:
                 generation=snapshot.generation,
             )
         try:
-            await self._executor.run(key=key, snapshot=snapshot, plan=plan)
+            await self._carry_out(key, snapshot, plan)
         except TemplateRefused as refused:
             self._rejected[key] = {refused.revision: refused.message}
             return 0.0
@@ -134,11 +138,25 @@ class Controller:
             self._cache.waiting.add(key)
         return plan.requeue_after
 
+    async def _carry_out(self, key: Key, snapshot: Snapshot, plan: Plan) -> None:
+        asked = tuple(asked_for(plan.actions, workloads=snapshot.workloads))
+        if not asked:
+            await self._executor.run(key=key, snapshot=snapshot, plan=plan)
+            return
+        try:
+            with self._cache.devices.promise(key, asked):
+                await self._executor.run(key=key, snapshot=snapshot, plan=plan)
+        finally:
+            for other in self._cache.waiting - {key}:
+                self._queue.add(other)  # what became free meanwhile was not shown to them
+
     def _gather(
-        self, key: Key, body: dict[str, Any], *, spec: LLMDeploymentSpec | None, problem: str, free: Room | None
+        self, key: Key, body: dict[str, Any], *, spec: LLMDeploymentSpec | None, problem: str, free: Room | None = None
     ) -> Snapshot:
         meta, cache = body["metadata"], self._cache
-        replicas = tuple(cache.records(key, kind="Pod", uid=meta["uid"]))
+        pods = tuple(cache.records(key, kind="Pod", uid=meta["uid"]))
+        signals = self.signals.of(namespace=key[0], pods=[r.name for r in pods])
+        in_flight = signals.values.get("InFlight", {})
         kinds = ("Service", "PodDisruptionBudget")
         return Snapshot(
             now=self._clock(),
@@ -154,49 +172,60 @@ class Controller:
             status=body.get("status") or {},
             stored=tuple(cache.records(key, kind="ControllerRevision", uid=meta["uid"])),
             workloads=tuple(cache.records(key, kind="Deployment", uid=meta["uid"])),
-            replicas=replicas,
+            replicas=tuple(replace(r, in_flight=in_flight.get(r.name)) for r in pods),
             objects=tuple(o for kind in kinds for o in cache.records(key, kind=kind, uid=meta["uid"])),
             free_gpus=None if free is None else free.replicas,
             largest_node=None if free is None else free.largest_node,
             nodes_readable=self._read_nodes,
             rejected=self._rejected.get(key, {}),
             name_conflict=cache.older_with_same_name(key),
-            signals=self.signals.of(namespace=key[0], pods=[r.name for r in replicas]),
+            signals=signals,
             history=self._history.get(key, ()),
             observed_since=self._watched.setdefault(key, self._clock()),
             settings=self._render,
         )
 
-    def _wants_devices(self, key: Key, body: dict[str, Any]) -> bool:
+    def _wants_devices(self, key: Key, body: dict[str, Any], spec: LLMDeploymentSpec) -> bool:
         """Tell whether this pass may start replicas, or has some that wait for a device."""
+        if not spec.devices_per_replica or not self._read_nodes:
+            return False
         meta = body["metadata"]
         wanted = revision_hash(spec=body.get("spec") or {}, annotations=meta.get("annotations") or {})
         workloads = list(self._cache.records(key, kind="Deployment", uid=meta["uid"]))
         moving = {w.revision for w in workloads if w.replicas} != {wanted}
         return moving or any(not r.scheduled for r in self._cache.records(key, kind="Pod", uid=meta["uid"]))
 
-    async def _room(self, spec: LLMDeploymentSpec) -> Room:
+    def _room(self, spec: LLMDeploymentSpec, others: tuple[Claim, ...]) -> Room:
         want = Want(
             resource=spec.accelerator.resource,
             count=spec.devices_per_replica,
             product=spec.accelerator.product or "",
         )
-        claims = [*self._cache.claims(), *await self._claims_of_others()]
+        claims = [*self._cache.devices.claims(), *others]
         return room(want=want, nodes=self._cache.nodes.values(), claims=claims)
 
     async def _claims_of_others(self) -> tuple[Claim, ...]:
         """List pods that are not ours on the nodes with devices; the answer is good for 15 s."""
-        taken, claims = self._others
-        if self._clock() - taken < OTHERS_SECONDS:
-            return claims
-        found: list[Claim] = []
-        for node in [n.name for n in self._cache.nodes.values() if n.allocatable]:
-            pods = await self._kube.list(
-                api_version="v1", kind="Pod", selector="!modelfleet.dev/llmdeployment", fields=f"spec.nodeName={node}"
-            )
-            found += [claim for pod in pods for claim in observe.claims(pod)]
-        self._others = (self._clock(), tuple(found))
-        return self._others[1]
+        async with self._listing_others:  # the first who asks lists for everyone
+            taken, claims = self._others
+            if self._clock() - taken < OTHERS_SECONDS:
+                return claims
+            found: list[Claim] = []
+            for node in [n.name for n in self._cache.nodes.values() if n.allocatable]:
+                pods = await self._kube.list(
+                    api_version="v1",
+                    kind="Pod",
+                    selector="!modelfleet.dev/llmdeployment",
+                    fields=f"spec.nodeName={node}",
+                )
+                found += [claim for pod in pods for claim in observe.claims(pod)]
+            self._others = (self._clock(), tuple(found))
+            return self._others[1]
+
+    @property
+    def fleet_size(self) -> int:
+        """Count the LLMDeployments."""
+        return len(self._cache.fleet)
 
     def scaled(self) -> list[Key]:
         """Name the LLMDeployments that follow metrics."""

@@ -1,15 +1,28 @@
-"""Carry out a Plan: one API write per action, in order, each answer taken into the cache at once.
+"""Carry out a Plan: one API write per action, stage by stage, each answer taken into the cache at once.
 
 The first problem ends the plan; the next pass derives a new one from what then exists. Must not decide.
 """
 
+import asyncio
 from typing import Any, assert_never
 
 from modelfleet.adapters.errors import Gone, Refused
 from modelfleet.adapters.kube import JSON_PATCH, MERGE, Kube
 from modelfleet.core import names
 from modelfleet.core.conditions import timestamp
-from modelfleet.core.plan import Action, Apply, Create, Delete, DryRun, Plan, Reason, RestoreTemplate, Rotate, Scale
+from modelfleet.core.plan import (
+    Action,
+    Apply,
+    Create,
+    Delete,
+    DryRun,
+    Plan,
+    Reason,
+    RestoreTemplate,
+    Rotate,
+    Scale,
+    stages,
+)
 from modelfleet.core.world import Snapshot
 from modelfleet.shell.cache import Cache
 from modelfleet.shell.queue import Key
@@ -39,8 +52,11 @@ class Executor:
             ApiProblem: the plan was dropped; the object needs another pass.
             TemplateRefused: the wanted revision can never start as it is written.
         """
-        for action in plan.actions:
-            await self._act(key=key, action=action)
+        for stage in stages(plan.actions):
+            done = await asyncio.gather(*(self._act(key=key, action=one) for one in stage), return_exceptions=True)
+            for problem in done:
+                if isinstance(problem, BaseException):
+                    raise problem
         if plan.status and plan.status != snapshot.status:
             await self._write_status(snapshot=snapshot, plan=plan)
         for reason in plan.reasons:

@@ -179,12 +179,15 @@ async def _tick(*, settings: Settings, controller: Controller, queue: WorkQueue)
             ca_file=settings.prometheus_ca_file,
         )
     )
-    while True:
-        started = time.monotonic()
-        if keys := controller.scaled():
-            controller.signals = await source.fetch()
-            if controller.signals.available:
-                telemetry.METRICS_AGE.set_to_current_time()
-            for key in keys:
-                queue.add(key)
-        await asyncio.sleep(max(0.0, settings.tick_seconds - (time.monotonic() - started)))
+    try:
+        while True:
+            started = time.monotonic()
+            if controller.fleet_size:  # the load of replicas also orders who leaves first, where nothing is scaled
+                controller.signals = await source.fetch()
+                if controller.signals.available:
+                    telemetry.METRICS_AGE.set_to_current_time()
+                for key in controller.scaled():
+                    queue.add(key)
+            await asyncio.sleep(max(0.0, settings.tick_seconds - (time.monotonic() - started)))
+    finally:
+        source.close()
