@@ -1,0 +1,137 @@
+"""The listener: TLS, the filters and the shape of errors. Rendered once, from settings alone.
+
+Nothing that changes at run time may stand here: a changed listener drains, and drained connections are cut.
+"""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from modelfleet.gateway import headers, proto
+from modelfleet.gateway.render_cluster import ads_source
+from modelfleet.gateway.render_table import forwarding, key_sources
+from modelfleet.gateway.replies import local_replies
+
+INTERNAL_HEADERS = "x-envoy-"
+"""Envoy's own words to itself (timeouts, retries, where to): from a client they are removed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenerSettings:
+    """What an installation chooses once."""
+
+    address: str = "0.0.0.0"  # noqa: S104 - a gateway is there to be reached
+    port: int = 8443
+    tls: bool = False
+    """Whether the edge speaks TLS with the certificate of the SDS resource `edge`, rotated without a new listener."""
+    largest_body_bytes: int = 32 * 1024 * 1024
+    """Bodies are read whole to find the model in them; above this the answer is 413."""
+
+
+def listener(settings: ListenerSettings) -> Any:
+    """Render the listener."""
+    rendered = proto.listener.Listener(
+        name=headers.LISTENER,
+        per_connection_buffer_limit_bytes=UInt32Value(value=settings.largest_body_bytes),
+    )
+    at = rendered.address.socket_address
+    at.address, at.port_value = settings.address, settings.port
+    chain = rendered.filter_chains.add()
+    manager = chain.filters.add(name="envoy.filters.network.http_connection_manager")
+    manager.typed_config.CopyFrom(proto.packed(_manager()))
+    if settings.tls:
+        chain.transport_socket.name = "envoy.transport_sockets.tls"
+        chain.transport_socket.typed_config.CopyFrom(proto.packed(_edge()))
+    return rendered
+
+
+def edge_secret(*, certificate: str, key: str) -> Any:
+    """Render the certificate of the edge (both PEM)."""
+    rendered = proto.secret.Secret(name=headers.EDGE_SECRET)
+    rendered.tls_certificate.certificate_chain.inline_string = certificate
+    rendered.tls_certificate.private_key.inline_string = key
+    return rendered
+
+
+def _edge() -> Any:
+    context = proto.tls.DownstreamTlsContext()
+    context.common_tls_context.alpn_protocols.extend(["h2", "http/1.1"])
+    context.common_tls_context.tls_certificate_sds_secret_configs.add(name=headers.EDGE_SECRET, sds_config=ads_source())
+    return context
+
+
+def _manager() -> Any:
+    kind = proto.http.HttpConnectionManager
+    manager = kind(
+        stat_prefix="requests",
+        rds=proto.http.Rds(route_config_name=headers.ROUTES, config_source=ads_source()),
+        http_filters=_filters(),
+        local_reply_config=json_format.ParseDict(local_replies(), proto.http.LocalReplyConfig()),
+        # Silence is bounded per route; the manager's own five minutes would end a long prefill.
+        stream_idle_timeout=proto.duration(0),
+        request_headers_timeout=proto.duration(30),
+        merge_slashes=True,
+        path_with_escaped_slashes_action=kind.REJECT_REQUEST,
+        server_header_transformation=kind.PASS_THROUGH,
+        always_set_request_id_in_response=True,
+    )
+    manager.use_remote_address.value = True
+    manager.normalize_path.value = True
+    manager.early_header_mutation_extensions.append(_cleaned())
+    return manager
+
+
+def _cleaned() -> Any:
+    """Remove what only the gateway itself may say, before any filter reads it."""
+    mutations: list[dict[str, Any]] = [{"remove": name} for name in headers.OWN]
+    mutations.append({"remove_on_match": {"key_matcher": {"prefix": INTERNAL_HEADERS}}})
+    cleaned = json_format.ParseDict({"mutations": mutations}, proto.early_headers.HeaderMutation())
+    return proto.typed(cleaned, name="envoy.http.early_header_mutation.header_mutation")
+
+
+def _filters() -> list[Any]:
+    keys = proto.api_key.ApiKeyAuth(key_sources=key_sources(), forwarding=forwarding())
+    script = proto.lua.Lua(default_source_code=proto.base.DataSource(inline_string=request_script()))
+    chain = (
+        (headers.API_KEYS, keys),
+        ("envoy.filters.http.json_to_metadata", _body_reader()),
+        (headers.LUA, script),
+        ("envoy.filters.http.router", proto.router.Router()),
+    )
+    return [proto.typed(config, name=name, kind=proto.http.HttpFilter) for name, config in chain]
+
+
+def _body_reader() -> Any:
+    """Read the model's name from the body; Lua has no JSON parser of its own."""
+
+    def note(key: str, *, value: bool = True) -> dict[str, Any]:
+        noted: dict[str, Any] = {"metadata_namespace": headers.METADATA, "key": key}
+        return {**noted, "value": True} if value else noted
+
+    rule = {
+        "selectors": [{"key": "model"}],
+        "on_present": note("model", value=False),
+        "on_missing": note("missing"),
+        "on_error": note("malformed"),
+    }
+    rules = {
+        "rules": [rule],
+        "allow_content_types_regex": {"regex": r"(?i)application/json\s*(;.*)?"},
+    }
+    return json_format.ParseDict({"request_rules": rules}, proto.json_to_metadata.JsonToMetadata())
+
+
+def request_script() -> str:
+    """Give the Lua of the request path, its constants first."""
+    operations = ", ".join(f'["{path}"] = true' for path in headers.OPERATIONS)
+    constants = (
+        f'local MODEL_HEADER = "{headers.MODEL}"',
+        f'local PREFIX_HEADER = "{headers.PREFIX}"',
+        f'local METADATA = "{headers.METADATA}"',
+        f'local LISTING = "{headers.LISTING}"',
+        f"local OPERATIONS = {{{operations}}}",
+    )
+    return "\n".join((*constants, files("modelfleet.gateway").joinpath("request.lua").read_text()))

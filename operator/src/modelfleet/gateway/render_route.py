@@ -1,0 +1,169 @@
+"""The routes of one model: who is refused, a revision that the client chose, and the weighted choice.
+
+The order of the list is the order of the checks. Must not look at other models.
+"""
+
+from typing import Any
+
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+
+from modelfleet.core.routing.access import Admission
+from modelfleet.core.routing.model import Served
+from modelfleet.core.routing.weights import effective
+from modelfleet.gateway import headers, proto
+from modelfleet.gateway.render_cluster import cluster_name
+
+RETRY_ON = "connect-failure,refused-stream,reset,retriable-status-codes"
+RETRIED_STATUSES = (429, 503, 504)
+RETRIES = 3
+GRACE_SECONDS = 30
+"""What the whole stream may be silent beyond one try's silence, so that the try's own limit is the one that acts."""
+
+
+def model_routes(model: Served, *, admission: Admission, alias: bool) -> Any:
+    """Render the routes under one of the model's names.
+
+    Args:
+        model: the model.
+        admission: whom it admits.
+        alias: whether the engines do not know this name, so that the body's is replaced by the one they know.
+    """
+    hints = _hints(model, alias=alias)
+    found = [*_refusals(admission), *_chosen(model, hints), _weighted(model, hints)]
+    return proto.route.RouteList(routes=found)
+
+
+def direct(status: int, message: str, *, matching: tuple[Any, ...] = ()) -> Any:
+    """Answer without asking an engine; `message` is put into OpenAI's shape by the listener."""
+    answer = proto.route.DirectResponseAction(status=status, body=proto.base.DataSource(inline_string=message))
+    return proto.route.Route(match=_match(*matching), direct_response=answer)
+
+
+def header_is(name: str, value: str) -> Any:
+    """Match a header's exact value."""
+    wanted = proto.route.HeaderMatcher(name=name)
+    wanted.string_match.exact = value
+    return wanted
+
+
+def header_present(name: str, *, present: bool = True) -> Any:
+    """Match a header that is there, or is not."""
+    return proto.route.HeaderMatcher(name=name, present_match=present)
+
+
+def _match(*matchers: Any) -> Any:
+    return proto.route.RouteMatch(prefix="/", headers=matchers)
+
+
+def _refusals(admission: Admission) -> list[Any]:
+    """Refuse whom the model does not admit: the tenant's header was written by the key check alone."""
+    refusals = []
+    if not admission.anonymous:
+        nobody = header_present(headers.TENANT, present=False)
+        refusals.append(direct(401, "this model needs an API key: send Authorization: Bearer KEY", matching=(nobody,)))
+    if admission.tenants is not None:
+        insiders = tuple(header_is(headers.TENANT, tenant) for tenant in admission.tenants)
+        for insider in insiders:
+            insider.invert_match = True
+            insider.treat_missing_header_as_empty = True
+        # All of a route's matchers must hold: it is none of the admitted tenants.
+        refusals.append(direct(403, "this key's tenant may not use this model", matching=insiders))
+    return refusals
+
+
+def _chosen(model: Served, hints: Any) -> list[Any]:
+    """Go where the client says, whatever the weights; a revision that is not there is no other one."""
+    chosen = []
+    for revision in model.revisions:
+        action = _action(model)
+        action.cluster = cluster_name(model, revision.name)
+        chosen.append(
+            proto.route.Route(
+                match=_match(header_is(headers.REVISION, revision.name)),
+                route=action,
+                metadata=hints,
+                response_headers_to_add=[_answered_by(revision.name)],
+            )
+        )
+    missing = (header_present(headers.REVISION),)
+    return [
+        *chosen,
+        direct(404, "this model has no such revision now; leave out " + headers.REVISION, matching=missing),
+    ]
+
+
+def _weighted(model: Served, hints: Any) -> Any:
+    weights = {name: weight for name, weight in effective(model.revisions).items() if weight > 0}
+    if not weights:
+        return direct(503, "no replica of this model is ready")
+    choice = proto.route.WeightedCluster(
+        clusters=[
+            proto.route.WeightedCluster.ClusterWeight(
+                name=cluster_name(model, name),
+                weight=UInt32Value(value=weight),
+                response_headers_to_add=[_answered_by(name)],
+            )
+            for name, weight in weights.items()
+        ]
+    )
+    if model.stickiness is not None:
+        choice.use_hash_policy.CopyFrom(BoolValue(value=True))
+    action = _action(model)
+    action.weighted_clusters.CopyFrom(choice)
+    if model.mirror is not None:
+        copy = action.request_mirror_policies.add(cluster=cluster_name(model, model.mirror.revision))
+        copy.runtime_fraction.default_value.numerator = model.mirror.percent
+    return proto.route.Route(match=_match(), route=action, metadata=hints)
+
+
+def _action(model: Served) -> Any:
+    """Render what every route to an engine shares.
+
+    There is no limit on a whole answer: only silence ends it. Envoy retries nothing once a byte went to the client.
+    """
+    silence = model.timeouts.silence
+    action = proto.route.RouteAction(timeout=proto.duration(0), idle_timeout=proto.duration(silence + GRACE_SECONDS))
+    retry = action.retry_policy
+    retry.retry_on = RETRY_ON
+    retry.num_retries.value = RETRIES
+    retry.retriable_status_codes.extend(RETRIED_STATUSES)
+    retry.per_try_idle_timeout.CopyFrom(proto.duration(silence))
+    retry.host_selection_retry_max_attempts = 5
+    previous = proto.typed(
+        proto.previous_hosts.PreviousHostsPredicate(),
+        name="envoy.retry_host_predicates.previous_hosts",
+        kind=proto.route.RetryPolicy.RetryHostPredicate,
+    )
+    retry.retry_host_predicate.append(previous)
+    action.hash_policy.extend(_hash_policies(model))
+    return action
+
+
+def _hash_policies(model: Served) -> list[Any]:
+    kind = proto.route.RouteAction.HashPolicy
+    if model.stickiness is None:
+        prefix = kind(header=kind.Header(header_name=headers.PREFIX))
+        return [prefix] if model.balance == "PrefixAffinity" else []
+    if model.stickiness.by == "Cookie":
+        return [kind(cookie=kind.Cookie(name=model.stickiness.name))]
+    # The key itself is hidden before routing; its tenant stands for it.
+    name = model.stickiness.name if model.stickiness.by == "Header" else headers.TENANT
+    return [kind(header=kind.Header(header_name=name))]
+
+
+def _hints(model: Served, *, alias: bool) -> Any:
+    """Tell request.lua what this route needs of the body."""
+    hints = proto.base.Metadata()
+    if alias:
+        hints.filter_metadata[headers.LUA].update({"name": model.served_name})
+    if model.balance == "PrefixAffinity" and model.stickiness is None:
+        hints.filter_metadata[headers.LUA].update({"prefix": True})
+    return hints
+
+
+def _answered_by(revision: str) -> Any:
+    option = proto.base.HeaderValueOption
+    return option(
+        header=proto.base.HeaderValue(key=headers.REVISION, value=revision),
+        append_action=option.OVERWRITE_IF_EXISTS_OR_ADD,
+    )

@@ -1,0 +1,139 @@
+"""The one route table: every model's routes under its names, the lists of models, and the API keys.
+
+Keys live here and not in the listener: a changed listener drains and then cuts connections, a changed table does not.
+Must not render a model's own routes.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from modelfleet.core.observe import epoch
+from modelfleet.core.routing.access import Admission
+from modelfleet.core.routing.model import ApiKey, Served
+from modelfleet.gateway import headers, proto
+from modelfleet.gateway.render_route import direct, header_present
+
+LARGEST_LIST_BYTES = 8 * 1024 * 1024
+Listed = tuple[Served, tuple[str, ...], Admission]
+
+
+def table(*, routes: Mapping[str, Any], listing: Any, keys: Iterable[ApiKey], open_to_all: bool) -> Any:
+    """Assemble the table.
+
+    Args:
+        routes: model name → what to do, as `action` gave it.
+        listing: what to do for a list of models, as `list_action` gave it.
+        keys: who is known.
+        open_to_all: whether a request without a key may pass the key check; each model then decides.
+    """
+    choice = proto.matcher.Matcher(on_no_match=_before_the_body(open_to_all=open_to_all))
+    choice.matcher_tree.input.CopyFrom(_header_input(headers.MODEL))
+    by_name = choice.matcher_tree.exact_match_map.map
+    by_name[headers.LISTING].CopyFrom(listing)
+    for name, on_match in routes.items():
+        by_name[name].CopyFrom(on_match)
+    host = proto.route.VirtualHost(
+        name=headers.ROUTES,
+        domains=["*"],
+        matcher=choice,
+        typed_per_filter_config={headers.API_KEYS: proto.packed(_keys(keys))},
+    )
+    return proto.routes.RouteConfiguration(
+        name=headers.ROUTES,
+        virtual_hosts=[host],
+        max_direct_response_body_size_bytes=UInt32Value(value=LARGEST_LIST_BYTES),
+    )
+
+
+def action(found: Any) -> Any:
+    """Wrap a Route or RouteList as what a name leads to."""
+    return proto.matcher.Matcher.OnMatch(action=proto.typed(found, name="route", kind=_XdsExtension))
+
+
+def list_action(models: Iterable[Listed], *, tenants: Iterable[str]) -> Any:
+    """Answer `GET /v1/models` with what the tenant may use; tenants with the same rights share one answer."""
+    known = sorted(models, key=lambda entry: entry[0].full_name)
+    answers: dict[tuple[str, ...], Any] = {}
+
+    def answer(tenant: str | None) -> Any:
+        usable = [entry for entry in known if entry[2].admits(tenant)]
+        names = tuple(entry[0].uid for entry in usable)
+        if names not in answers:
+            answers[names] = action(_list_route(usable))
+        return answers[names]
+
+    choice = proto.matcher.Matcher(on_no_match=answer(None))
+    choice.matcher_tree.input.CopyFrom(_header_input(headers.TENANT))
+    by_tenant = choice.matcher_tree.exact_match_map.map
+    for tenant in sorted(set(tenants)):
+        by_tenant[tenant].CopyFrom(answer(tenant))
+    if not by_tenant:
+        return answer(None)
+    return proto.matcher.Matcher.OnMatch(matcher=choice)
+
+
+def _list_route(models: Iterable[Listed]) -> Any:
+    data = [
+        {"id": name, "object": "model", "created": int(epoch(model.created)), "owned_by": model.namespace}
+        for model, names, _ in models
+        # The full name always works; it is listed only where another holds the short one.
+        for name in (names[1:] or names)
+    ]
+    route = direct(200, json.dumps({"object": "list", "data": data}))
+    option = proto.base.HeaderValueOption
+    route.response_headers_to_add.append(
+        option(
+            header=proto.base.HeaderValue(key="content-type", value="application/json"),
+            append_action=option.OVERWRITE_IF_EXISTS_OR_ADD,
+        )
+    )
+    return route
+
+
+def _before_the_body(*, open_to_all: bool) -> Any:
+    """Say what holds until the body's model is known, and where no model has its name."""
+    unknown = direct(404, "there is no such model")
+    if not open_to_all:
+        return action(unknown)
+    # Clients must send something as a key; EMPTY is what engines' documentation tells them to where none is needed.
+    placeholder = proto.route.HeaderMatcher(name=headers.KEY_HEADERS[0])
+    placeholder.string_match.exact = "Bearer EMPTY"
+    absent = tuple(header_present(name, present=False) for name in headers.KEY_HEADERS)
+    without_key = direct(404, "there is no such model", matching=absent)
+    with_placeholder = direct(404, "there is no such model", matching=(placeholder, absent[1]))
+    for route in (without_key, with_placeholder):
+        off = proto.route.FilterConfig(disabled=True)
+        route.typed_per_filter_config[headers.API_KEYS].CopyFrom(proto.packed(off))
+    return action(proto.route.RouteList(routes=[without_key, with_placeholder, unknown]))
+
+
+def _keys(keys: Iterable[ApiKey]) -> Any:
+    kind = proto.api_key
+    tenants: dict[str, str] = {}
+    for one in sorted(keys, key=lambda k: (k.key, k.tenant)):
+        tenants.setdefault(one.key, one.tenant)  # the same key twice would make Envoy refuse the whole table
+    return kind.ApiKeyAuthPerRoute(
+        credentials=[kind.Credential(key=key, client=tenant) for key, tenant in tenants.items()],
+        key_sources=key_sources(),
+        forwarding=forwarding(),
+    )
+
+
+def key_sources() -> list[Any]:
+    """Say where a key may stand."""
+    return [proto.api_key.KeySource(header=name) for name in headers.KEY_HEADERS]
+
+
+def forwarding() -> Any:
+    """Pass on who asks, and never the key."""
+    return proto.api_key.Forwarding(header=headers.TENANT, hide_credentials=True)
+
+
+def _header_input(name: str) -> Any:
+    return proto.typed(proto.inputs.HttpRequestHeaderMatchInput(header_name=name), name="header", kind=_XdsExtension)
+
+
+_XdsExtension = proto.matcher.Matcher.OnMatch().action.__class__

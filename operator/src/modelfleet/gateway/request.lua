@@ -1,0 +1,63 @@
+-- Chooses by the body's model: writes x-modelfleet-model, on which the route table matches. Constants above this line
+-- are written by render_listener.py. Runs once per request, after the key check and after the JSON was read.
+
+local PREFIX_BYTES = 1024
+
+local function refuse(handle, status, message)
+  handle:respond({[":status"] = status}, message)
+end
+
+-- FNV-1a over how the prompt begins: the same beginnings hash alike, and nothing of the prompt leaves in a header.
+local function prefix_hash(text)
+  local first = text:find('"messages"', 1, true) or text:find('"prompt"', 1, true) or text:find('"input"', 1, true) or 1
+  local hash = 2166136261
+  for at = first, math.min(#text, first + PREFIX_BYTES - 1) do
+    hash = bit.bxor(hash, text:byte(at))
+    hash = bit.tobit(hash + bit.lshift(hash, 1) + bit.lshift(hash, 4) + bit.lshift(hash, 7) + bit.lshift(hash, 8) + bit.lshift(hash, 24))
+  end
+  return bit.tohex(hash)
+end
+
+-- The engine knows one name only: the alias in the body is replaced by it. Quotes inside JSON strings are escaped, so
+-- the pattern finds keys and nothing inside a text. JSON may write a slash as \/ too.
+local function rename(text, alias, name)
+  local pattern = alias:gsub("[%-%.%+%*%?%^%$%(%)%[%]%%]", "%%%0"):gsub("/", "\\?/")
+  return (text:gsub('("model"%s*:%s*")' .. pattern .. '"', function(before) return before .. name .. '"' end))
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local path = headers:get(":path"):match("^[^?]*")
+  local method = headers:get(":method")
+  if path == "/v1/models" then
+    if method ~= "GET" then return refuse(handle, "405", "use GET for " .. path) end
+    headers:replace(MODEL_HEADER, LISTING)
+    handle:clearRouteCache()
+    return
+  end
+  if not OPERATIONS[path] then return refuse(handle, "404", "there is no such path here") end
+  if method ~= "POST" then return refuse(handle, "405", "use POST for " .. path) end
+
+  local found = handle:streamInfo():dynamicMetadata():get(METADATA) or {}
+  if found.malformed then return refuse(handle, "400", "the body is not valid JSON, or not an object") end
+  local model = found.model
+  if model == nil and not found.missing then
+    return refuse(handle, "400", "send a JSON body with Content-Type: application/json")
+  end
+  if type(model) ~= "string" or model == "" then
+    return refuse(handle, "400", "the body names no model: set the field model to one of the names that GET /v1/models lists")
+  end
+  -- What is no served name is no header value either.
+  if #model > 253 or model:find("[^%w%._/:%-]") then model = "?" end
+  headers:replace(MODEL_HEADER, model)
+  handle:clearRouteCache()
+
+  local hints = handle:metadata()
+  local name, hashed = hints:get("name"), hints:get("prefix")
+  if name == nil and hashed == nil then return end
+  local body = handle:body()
+  local text = body:getBytes(0, body:length())
+  -- Reading the body paused this script: what was taken before, headers too, may not be used after.
+  if hashed ~= nil then handle:headers():replace(PREFIX_HEADER, prefix_hash(text)) end
+  if name ~= nil then body:setBytes(rename(text, model, name)) end
+end
