@@ -6,17 +6,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv format lint types imports crds chart-crds docs unit api chart test test-runtime cluster cluster-down cluster-status demo e2e e2e-full bench-reconcile clean
+.PHONY: help venv requirements format lint types imports crds chart-crds docs unit api chart test test-runtime cluster cluster-down cluster-status demo e2e e2e-full bench-reconcile clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 20
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
 
 venv: $(STAMP) ## Make the virtual environment
+
+requirements: ## Pin the packages of pyproject.toml anew: names, versions and hashes
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements-dev.txt
 
 format: $(STAMP) ## Format and mend what ruff can
 	$(BIN)/ruff check --fix --quiet . || true
@@ -41,7 +48,7 @@ docs: $(STAMP) ## Generate the reference pages
 	$(BIN)/python -m modelfleet.cli.docs
 
 unit: $(STAMP) ## Unit, property, layout and supervisor tests
-	$(BIN)/pytest -q tests/unit tests/property tests/layout operator/src runtime-image/tests -m "not runtime"
+	$(BIN)/pytest -q tests/unit tests/property tests/layout operator/src e2e/cluster e2e/doubles e2e/image_delivery.py runtime-image/tests -m "not runtime"
 
 api: $(STAMP) ## Tests on a real kube-apiserver and control plane
 	$(BIN)/pytest -q tests/api
@@ -51,7 +58,7 @@ chart: $(STAMP) ## Tests of the Helm chart, by the real helm
 
 test: lint types imports $(STAMP) ## Everything that needs no container: the README's test command
 	$(BIN)/python -m e2e.cluster build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm
-	$(BIN)/pytest -q tests operator/src runtime-image/tests -m "not runtime"
+	$(BIN)/pytest -q tests operator/src e2e/cluster e2e/doubles e2e/image_delivery.py runtime-image/tests -m "not runtime"
 
 test-runtime: $(STAMP) ## The supervisor on real vLLM, inside the built image (root, about 10 minutes)
 	$(BIN)/pytest -q runtime-image/tests -m runtime

@@ -78,8 +78,9 @@ class Fleet:
         self.plane.http.delete(self.path(kind, name)).raise_for_status()
 
     def apply(self, name: str = "chat", **spec: Any) -> dict[str, Any]:
-        """Applies an LLMDeployment; two replicas unless told otherwise."""
-        words = {"model": {"uri": "hf://org/model", "servedName": f"{self.namespace}-{name}"}, "replicas": 2, **spec}
+        """Applies an LLMDeployment; two replicas unless told otherwise, or to follow metrics."""
+        model = {"uri": "hf://org/model", "servedName": f"{self.namespace}-{name}"}
+        words = {"model": model, **({} if "scaling" in spec else {"replicas": 2}), **spec}
         metadata = {"name": name, "namespace": self.namespace}
         return self.plane.apply(
             {"apiVersion": "modelfleet.dev/v1alpha1", "kind": "LLMDeployment", "metadata": metadata, "spec": words}
@@ -102,10 +103,14 @@ class Fleet:
         conditions = self.status(name).get("conditions") or ()
         return next((one for one in conditions if one["type"] == kind), {})
 
+    def owned(self, kind: str, name: str = "chat") -> list[dict[str, Any]]:
+        """The objects of one LLMDeployment."""
+        label = "modelfleet.dev/llmdeployment"
+        return [one for one in self.list(kind) if (one["metadata"].get("labels") or {}).get(label) == name]
+
     def pods(self, name: str = "chat") -> list[dict[str, Any]]:
         """Pods that are not on their way out."""
-        mine = [p for p in self.list("pods") if p["metadata"]["labels"].get("modelfleet.dev/llmdeployment") == name]
-        return [p for p in mine if "deletionTimestamp" not in p["metadata"]]
+        return [p for p in self.owned("pods", name) if "deletionTimestamp" not in p["metadata"]]
 
     def settled(self, name: str = "chat", *, replicas: int = 2) -> bool:
         """Whether the newest generation is rolled out: one revision, all of it ready, nothing else."""
@@ -169,8 +174,10 @@ def pending(pod: dict[str, Any]) -> bool:
 class Operator(OperatorProcess):
     """An operator with a user of its own, so that its writes can be counted."""
 
-    def __init__(self, *, plane: ControlPlane, folder: Path, user: str, **settings: str) -> None:
-        kubeconfig = plane.user_kubeconfig(user, cluster_role="cluster-admin")
+    def __init__(
+        self, *, plane: ControlPlane, folder: Path, user: str, kubeconfig: Path | None = None, **settings: str
+    ) -> None:
+        kubeconfig = kubeconfig or plane.user_kubeconfig(user, cluster_role="cluster-admin")
         words = {f"MODELFLEET_{name.upper()}": value for name, value in settings.items()}
         super().__init__(kubeconfig=kubeconfig, folder=folder, settings=words)
         self._audit, self.user = plane.audit_log, user

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import signal
+from collections import Counter
 
 import pytest
 
@@ -11,9 +12,7 @@ from e2e.cluster import audit
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.paths import CRD_DIR
 from tests.api.fleet import Fleet, Operator, ready
-
-KILLS = 3
-"""Fewer than a rollout has steps: every kill is in its middle."""
+from tests.api.write_gate import WriteGate
 
 numbers = itertools.count()
 
@@ -74,29 +73,68 @@ def test_a_restart_writes_nothing(fleet, start):
     assert second.writes(leases=True) >= 1
 
 
-def test_killed_again_and_again_in_mid_rollout_it_ends_the_same(fleet, start, plane):
-    operator = start(identity="one-and-the-same")  # the Lease is its own: no wait for the old one's end
-    fleet.apply(replicas=2)
-    fleet.await_settled()
-    mark = fleet.mark()
-    fleet.change()
-    operator.kill()
-    killed = 0
-    while killed < KILLS and not fleet.settled():
-        since = audit.end(plane.audit_log)
-        operator.start()
-        wrote = lambda: operator.writes(since=since) > 0 or fleet.settled()  # noqa: B023, E731 - asked in this round only
-        fleet.until(wrote, what="one more write")
+@pytest.fixture
+def gated(plane, fleet, tmp_path):
+    """An operator that sends its writes through a gate, which kills it when the last allowed one has landed."""
+    user = f"{fleet.namespace}-gated"
+    upstream = plane.user_kubeconfig(user, cluster_role="cluster-admin")
+    with WriteGate(upstream=upstream, folder=tmp_path, when_spent=lambda: operator.signal(signal.SIGKILL)) as gate:
+        operator = Operator(
+            plane=plane,
+            folder=tmp_path,
+            user=user,
+            kubeconfig=gate.kubeconfig,
+            namespace=fleet.namespace,
+            watch_namespaces=fleet.namespace,
+            identity="one-and-the-same",  # the Lease is its own: no wait for the old one's end
+            debounce_seconds="0",
+        )
+        yield gate, operator
         operator.kill()
-        killed += 1
+
+
+def test_killed_at_every_write_of_a_rollout_it_ends_the_same(fleet, gated):
+    gate, operator = gated
+    gate.allow(10_000)
     operator.start()
-    lead(fleet, operator)
-    fleet.await_settled()
-    assert killed == KILLS
+    for name in ("calm", "chat"):
+        fleet.apply(name, replicas=1)
+        fleet.await_settled(name, replicas=1)
+    begun = len(gate.landed)
+    fleet.change("calm")
+    fleet.await_settled("calm", replicas=1)
+    undisturbed = changes(gate.landed[begun:], name="calm")
+    operator.kill()
+    mark, begun, lives = fleet.mark(), len(gate.landed), 0
+    fleet.change("chat")
+    while not fleet.settled("chat", replicas=1):
+        # Each lives for exactly one write, and is dead before it hears that the write has landed.
+        gate.allow(0)
+        operator.start()
+        gate.allow(1)
+        fleet.until(lambda: gate.spent or fleet.settled("chat", replicas=1), what="one more write")
+        operator.kill()
+        lives += 1
+    disturbed = gate.landed[begun:]
+    assert len(disturbed) in (lives, lives - 1)
+    assert changes(disturbed, name="chat") == undisturbed
+    assert not changes(disturbed, name="calm")
     assert min(sum(map(ready, state)) for state in fleet.history(mark)) >= 2
-    assert sorted(d["spec"]["replicas"] for d in fleet.list("deployments")) == [0, 2]
-    assert len(fleet.list("controllerrevisions")) == 2
-    assert len(fleet.list("services")) == 3
+    for name in ("calm", "chat"):
+        assert sorted(d["spec"]["replicas"] for d in fleet.owned("deployments", name)) == [0, 1]
+        assert len(fleet.owned("controllerrevisions", name)) == 2
+        assert len(fleet.owned("services", name)) == 3
+    gate.allow(10_000)
+    begun = len(gate.landed)
+    operator.start()
+    fleet.until(lambda: operator.passes >= 2, what="a pass over both")
+    assert gate.landed[begun:] == []
+
+
+def changes(landed, *, name):
+    """What was done to an LLMDeployment's own objects, how often; without what was said about it."""
+    said = ("events", "llmdeployments/status")
+    return Counter(f"{one.method} {one.resource}" for one in landed if one.about(name) and one.resource not in said)
 
 
 def test_another_takes_over_from_a_killed_leader(fleet, start):

@@ -11,6 +11,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "modelfleet"
+COMPONENT = "app.kubernetes.io/component"
 RELEASE, NAMESPACE = "modelfleet", "modelfleet-system"
 
 Manifest = dict[str, Any]
@@ -27,6 +28,16 @@ def render(**values: Any) -> tuple[Manifest, ...]:
         Refused: the schema or a check in the templates refused the values.
     """
     return tuple(document for document in yaml.safe_load_all(text("template", RELEASE, **values)) if document)
+
+
+def operator_part(**values: Any) -> tuple[Manifest, ...]:
+    """What of it is the operator's own: all that is not the gateway's."""
+    return tuple(m for m in render(**values) if COMPONENT not in m["metadata"]["labels"] or component(m) == "operator")
+
+
+def component(manifest: Manifest) -> str:
+    """Whose part a manifest is: operator, gateway or gateway-control."""
+    return str(manifest["metadata"]["labels"][COMPONENT])
 
 
 def text(*command: str, **values: Any) -> str:

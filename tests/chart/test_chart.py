@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from modelfleet.settings import PREFIX, Settings, load
-from tests.chart.helm import CHART, NAMESPACE, ROOT, Manifest, kinds, only, render, text
+from tests.chart.helm import CHART, NAMESPACE, ROOT, Manifest, kinds, only, operator_part, render, text
 
 EVERYTHING: dict[str, Any] = {
     "watchNamespaces": ["team-a", "team-b"],
@@ -65,7 +65,7 @@ def test_helm_lints_the_chart_without_a_warning():
 
 @VARIANTS
 def test_pods_fulfil_the_restricted_standard(values):
-    pod = only(render(**values), "Deployment")["spec"]["template"]["spec"]
+    pod = only(operator_part(**values), "Deployment")["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     security = pod["containers"][0]["securityContext"]
@@ -79,7 +79,7 @@ def test_pods_fulfil_the_restricted_standard(values):
 
 
 def test_two_replicas_are_spread_probed_and_kept_during_drains():
-    manifests = render()
+    manifests = operator_part()
     deployment = only(manifests, "Deployment")
     pod = deployment["spec"]["template"]
     assert deployment["spec"]["replicas"] == 2
@@ -92,11 +92,11 @@ def test_two_replicas_are_spread_probed_and_kept_during_drains():
 
 
 def test_one_replica_has_no_budget_that_would_block_a_drain():
-    assert "PodDisruptionBudget" not in kinds(render(replicas=1))
+    assert "PodDisruptionBudget" not in kinds(operator_part(replicas=1))
 
 
 def test_the_metrics_service_finds_the_pods_and_the_documented_scrape_does_too():
-    manifests = render(metrics={"port": 9000})
+    manifests = operator_part(metrics={"port": 9000})
     pod = only(manifests, "Deployment")["spec"]["template"]
     service = only(manifests, "Service")["spec"]
     assert service["selector"].items() <= pod["metadata"]["labels"].items()
@@ -106,7 +106,7 @@ def test_the_metrics_service_finds_the_pods_and_the_documented_scrape_does_too()
 
 
 def test_values_reach_the_operator_as_settings():
-    settings = env(render(**EVERYTHING))
+    settings = env(operator_part(**EVERYTHING))
     assert settings["MODELFLEET_WATCH_NAMESPACES"] == "team-a,team-b"
     assert settings["MODELFLEET_PROMETHEUS_URL"] == "https://prometheus:9090"
     assert settings["MODELFLEET_PROMETHEUS_TIMEOUT_SECONDS"] == "2.5"
@@ -118,7 +118,7 @@ def test_values_reach_the_operator_as_settings():
 
 @VARIANTS
 def test_the_operator_reads_every_variable_that_the_chart_sets(values):
-    given = {name: value for name, value in env(render(**values)).items() if name != "MODELFLEET_LOG_LEVEL"}
+    given = {name: value for name, value in env(operator_part(**values)).items() if name != "MODELFLEET_LOG_LEVEL"}
     assert {name.removeprefix(PREFIX).lower() for name in given} <= set(Settings.model_fields)
     settings = load(given)
     assert settings.read_nodes is values.get("nodes", {"enabled": True})["enabled"]
@@ -127,7 +127,7 @@ def test_the_operator_reads_every_variable_that_the_chart_sets(values):
 
 
 def test_a_header_secret_is_a_file_and_never_an_argument_or_a_variable():
-    manifests = render(**EVERYTHING)
+    manifests = operator_part(**EVERYTHING)
     settings, mounts = env(manifests), {m["mountPath"] for m in container(manifests)["volumeMounts"]}
     assert settings["MODELFLEET_PROMETHEUS_HEADERS_DIR"] in mounts
     assert str(Path(settings["MODELFLEET_PROMETHEUS_CA_FILE"]).parent) in mounts
@@ -136,8 +136,8 @@ def test_a_header_secret_is_a_file_and_never_an_argument_or_a_variable():
 
 def test_a_digest_wins_over_the_tag_and_no_tag_means_the_version_of_the_chart():
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
-    assert container(render(**EVERYTHING))["image"] == "example.org/operator@sha256:" + "0" * 64
-    assert container(render(image={"tag": ""}))["image"].endswith(f":{version}")
+    assert container(operator_part(**EVERYTHING))["image"] == "example.org/operator@sha256:" + "0" * 64
+    assert container(operator_part(image={"tag": ""}))["image"].endswith(f":{version}")
 
 
 def test_objects_are_in_the_namespace_of_the_release():
@@ -154,7 +154,7 @@ def test_the_copy_of_the_crds_is_the_generated_one():
 
 
 def test_the_crd_is_kept_on_uninstall_and_changed_in_nothing_else():
-    rendered = only(render(), "CustomResourceDefinition")
+    rendered = only(operator_part(), "CustomResourceDefinition")
     assert rendered["metadata"].pop("annotations").pop("helm.sh/resource-policy") == "keep"
     rendered["metadata"].pop("labels")
     (generated,) = (yaml.safe_load(path.read_text()) for path in (ROOT / "crds").glob("*.yaml"))
@@ -164,7 +164,7 @@ def test_the_crd_is_kept_on_uninstall_and_changed_in_nothing_else():
 
 
 def test_crds_can_be_left_to_somebody_else():
-    assert "CustomResourceDefinition" not in kinds(render(crds={"install": False}))
+    assert "CustomResourceDefinition" not in kinds(operator_part(crds={"install": False}))
 
 
 def test_every_value_is_explained_by_a_comment():

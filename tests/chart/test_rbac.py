@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.chart.helm import NAMESPACE, Manifest, kinds, only, render
+from tests.chart.helm import NAMESPACE, Manifest, kinds, only
+from tests.chart.helm import operator_part as render
 
 TEAMS = {"watchNamespaces": ["team-a", "team-b"]}
 NO_CLUSTER_OBJECTS: dict[str, Any] = {

@@ -7,7 +7,6 @@ import pytest
 
 from e2e.cluster.api_only import ApiServer
 from e2e.cluster.paths import CRD_DIR
-
 from tests.gateway.gateway import Gateway, gateway
 
 

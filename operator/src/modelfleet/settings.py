@@ -7,10 +7,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 PREFIX = "MODELFLEET_"
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class SettingsError(Exception):
@@ -35,6 +37,10 @@ class Settings(BaseModel):
     engine_images: Mapping[str, Mapping[str, str]] = Field(
         default_factory=dict, description="JSON: engine type → gpu and cpu → image."
     )
+    gateway_url: str = Field("", description="Address of the gateway for clients. Default: empty, there is none.")
+    gateway_ack_timeout_seconds: float = Field(
+        30.0, ge=0, description="Seconds that a replica which leaves waits for every Envoy's word. Default: 30."
+    )
     metrics_port: int = Field(8080, ge=1, le=65535, description="Port of /metrics, /healthz and /readyz.")
     lease_name: str = Field("modelfleet-operator", description="Name of the Lease that elects the leader.")
     lease_seconds: float = Field(15.0, ge=3, description="Seconds after which a silent leader is replaced.")
@@ -56,19 +62,24 @@ class Settings(BaseModel):
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings; an empty variable counts as unset.
+    """Read the operator's settings; an empty variable counts as unset.
 
     Raises:
         SettingsError: a value cannot be read.
     """
-    given = {
-        name: environ[PREFIX + name.upper()] for name in Settings.model_fields if environ.get(PREFIX + name.upper())
-    }
+    return read(Settings, environ)
+
+
+def read(kind: type[Kind], environ: Mapping[str, str]) -> Kind:
+    """Read a process' settings from variables named as their fields.
+
+    Raises:
+        SettingsError: a value cannot be read.
+    """
+    given = {name: environ[PREFIX + name.upper()] for name in kind.model_fields if environ.get(PREFIX + name.upper())}
     try:
-        return Settings.model_validate(given)
+        return kind.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()
         raise SettingsError(f"{name}: {first['msg']}; correct the chart value that sets it") from error
-    except ValueError as error:
-        raise SettingsError(f"{PREFIX}ENGINE_IMAGES is not JSON: {error}") from error

@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 
+from modelfleet.adapters import promql
 from modelfleet.adapters.prometheus import Prometheus, PrometheusOptions
 from modelfleet.ports import Metrics
 from tests.unit.adapters.prometheus_server import free_port, http_server, prometheus
@@ -37,6 +38,8 @@ def pages() -> dict[str, str]:
         "/nan": vllm(running="NaN", waiting="NaN"),
         "/half": vllm(running=None, waiting=5),
         "/old": vllm(running=1, waiting=1, at=old),
+        "/release-11": 'vllm:gpu_cache_usage_perc{model_name="m"} 0.25\n',
+        "/release-12": 'vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.5\n',
         "/dcgm": f'{gpu}{{gpu="0",UUID="a",namespace="team",pod="busy"}} 90\n'
         f'{gpu}{{gpu="1",UUID="b",namespace="team",pod="busy"}} 70\n'
         f'{gpu}{{gpu="2",UUID="c"}} 0\n',
@@ -56,7 +59,7 @@ def server(tmp_path_factory):
     with http_server(lambda request: (200, {"Content-Type": "text/plain"}, text[request.path].encode())) as port:
         jobs = [
             scrape(port=port, job=name, path=f"/{name}", namespace="team", pod=name)
-            for name in ("busy", "dp", "nan", "half", "old")
+            for name in ("busy", "dp", "nan", "half", "old", "release-11", "release-12")
         ]
         # The same pod found by a second job, as with annotations and a PodMonitor.
         jobs.append(scrape(port=port, job="again", path="/busy", namespace="team", pod="busy"))
@@ -87,6 +90,19 @@ async def test_one_fetch_gives_every_signal_of_every_pod(server):
     # half has no `running`: no sum; nan and old have none that may be used.
     assert dict(signals.values["InFlight"]) == {"busy": 10, "dp": 10}
     assert dict(signals.values["GPUUtilization"]) == pytest.approx({"busy": 0.8, "dp": 0.55})
+
+
+@needs_prometheus
+async def test_a_renamed_series_is_found_by_either_name(server, monkeypatch):
+    query = promql._by_pod(value=promql._engine(promql._series("kv_cache_usage")), age=promql._age("kv_cache_usage"))
+    monkeypatch.setattr("modelfleet.adapters.prometheus.QUERIES", {"KVCacheUtilization": query})
+    fleet = await fetch(server)
+    assert not fleet.errors
+    samples = fleet.samples["KVCacheUtilization"]
+    assert {pod: sample.value for (_, pod), sample in samples.items()} == {"release-11": 0.25, "release-12": 0.5}
+    assert all(
+        0 < sample.age_seconds < 60 for sample in samples.values()
+    )  # of the sample: 0 is the question's own time
 
 
 @needs_prometheus

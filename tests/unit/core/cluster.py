@@ -7,7 +7,7 @@ from typing import Any
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
 from modelfleet.core import names
 from modelfleet.core.decide import decide
-from modelfleet.core.plan import Apply, Create, Delete, DryRun, Plan, RestoreTemplate, Rotate, Scale
+from modelfleet.core.plan import Apply, Create, Delete, DryRun, Plan, RestoreTemplate, Rotate, Scale, Select
 from modelfleet.core.world import OwnedObject, RenderSettings, Replica, Snapshot, StoredRevision, Workload
 
 IMAGES = {"vLLM": {"gpu": "vllm:gpu", "cpu": "vllm:cpu"}}
@@ -98,6 +98,10 @@ class Cluster:
                 if seen is None or seen.resource_version != action.resource_version:
                     return False
                 self.workloads[action.name] = replace(seen, replicas=action.replicas, resource_version=self._next())
+            case Select():
+                seen = self.objects["Service", action.service]
+                body = {**seen.body, "spec": {**seen.body["spec"], "selector": dict(action.selector)}}
+                self.objects["Service", action.service] = replace(seen, body=body, resource_version=self._next())
             case RestoreTemplate():
                 seen = self.workloads[action.name]
                 self.workloads[action.name] = replace(

@@ -134,6 +134,8 @@ def test_a_served_name_that_an_older_one_holds_is_a_conflict():
     told = cluster.condition("RouteAccepted")
     assert (told["status"], told["reason"]) == ("False", "ServedNameConflict")
     assert "team/older" in told["message"]
+    assert "spec.model.servedName" in told["message"]
+    assert "team/chat" not in told["message"]  # such a name works behind a gateway only
 
 
 def test_scale_down_marks_victims_before_replicas_fall():
@@ -262,3 +264,30 @@ def test_advice_is_told_once():
     LLMDeploymentStatus.model_validate(cluster.status)
     assert not cluster.reconcile().reasons
     assert cluster.ready() == 1
+
+
+@pytest.mark.parametrize("mode", ["Auto", "Advise"])
+@pytest.mark.parametrize("load", [None, 50.0])
+def test_a_restarted_operator_that_has_not_asked_yet_writes_nothing(mode, load):
+    cluster = Cluster(spec=words(replicas=None, scaling=SCALING | {"mode": mode}))
+    cluster.settle()
+    cluster.now += 3600
+    for _ in range(5):
+        values = {"QueueDepth": {} if load is None else dict.fromkeys(cluster.pods, load)}
+        cluster.extra = {"signals": Signals(observed_at=cluster.now, values=values)}
+        cluster.settle()
+    said = cluster.condition("MetricsAvailable")["status"]
+    assert said == ("False" if load is None else "True")
+    writes = cluster.status_writes
+    cluster.extra = {"signals": None}
+    plan = cluster.reconcile()
+    assert not plan.actions
+    assert not plan.reasons
+    assert cluster.status_writes == writes
+
+
+def test_before_the_first_answer_metrics_are_unknown():
+    cluster = Cluster(spec=words(replicas=None, scaling=SCALING))
+    cluster.settle()
+    told = cluster.condition("MetricsAvailable")
+    assert (told["status"], told["reason"]) == ("Unknown", "AwaitingData")

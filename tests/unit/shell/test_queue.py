@@ -137,3 +137,24 @@ async def test_a_forgotten_key_starts_afresh(queue, clock):
     queue.forget(A)
     queue.add(A)
     assert await take(queue) == A
+
+
+async def test_news_end_the_pause_after_an_old_picture(queue, clock):
+    queue.add(A)
+    await take(queue)
+    queue.failed(A, after=100.0, until_news=True)
+    assert await take(queue) is None
+    queue.add(A)
+    assert await take(queue) == A
+    queue.add(A)  # news that came while the old picture was worked on count too
+    queue.failed(A, after=100.0, until_news=True)
+    assert await take(queue) == A
+
+
+async def test_without_news_an_old_picture_is_looked_at_again_later(queue, clock):
+    queue.add(A)
+    await take(queue)
+    pause = queue.failed(A, until_news=True)
+    assert await take(queue) is None
+    clock.now += pause
+    assert await take(queue) == A

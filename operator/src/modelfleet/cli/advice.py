@@ -15,11 +15,6 @@ from modelfleet.core.failures import ADVICE as FAILURES
 ADVICE: Final[Mapping[str, str]] = MappingProxyType(
     {
         **{reason: f"{advice[0].upper()}{advice[1:]}." for reason, advice in FAILURES.items()},
-        "EngineDied": "The replica is restarted. If it comes back, read the engine's log with `kubectl logs --previous`.",
-        "EngineFailed": "The engine ended on its own. Read its log with `kubectl logs --previous`.",
-        "PortInUse": "Remove what listens on port 8000 or 8001 in the pod; containers of spec.template share its ports.",
-        "ProbeTimeout": "Give the replica more CPU (spec.resources.requests.cpu), or read the engine's log for what holds it up.",
-        "DrainTimeout": "Raise spec.drain.timeoutSeconds: requests in flight were cut.",
         # Valid
         "TemplateInvalid": "Correct the field of spec.template that the message names; the running revision serves on.",
         "SpecInvalid": "Correct the field that the message names and apply again; the running revision serves on.",
@@ -43,6 +38,8 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "PartialData": "Check why Prometheus does not scrape the pods that the message names; replicas do not fall meanwhile.",
         # RouteAccepted
         "ServedNameConflict": "Choose another spec.model.servedName: the older LLMDeployment keeps this one.",
+        "RejectedByEnvoy": "Correct what Envoy's message names (a served name, tenants); the last good routes stay in use.",
+        "RouterUnverified": "Look at the log of the Envoy that the message names, and at its link to the gateway's control pods.",
         # Drifted, Suspended
         "TemplateEdited": "Change the LLMDeployment instead of its Deployment: the stored template is put back.",
         "Suspended": "Set spec.suspend to false when ModelFleet should act again; serving goes on meanwhile.",

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Iterator
 from types import ModuleType
 
-from modelfleet.core import conditions, decide, demand, report, upkeep
+from modelfleet.core import conditions, decide, demand, progress, report, upkeep
 from modelfleet.core.scaling import target
 
 Row = tuple[str, ...]
@@ -20,7 +20,7 @@ REASON_ARGUMENT = 2
 def condition_rows() -> list[Row]:
     """Condition type and the reasons that the core gives it, in the order of the code."""
     found: dict[str, list[str]] = {}
-    for call in _calls(report, name="condition"):
+    for call in (*_calls(report, name="condition"), *_calls(progress, name="condition")):
         kind = getattr(conditions, _last_name(call.args[0]))
         reasons = found.setdefault(kind, [])
         given = call.args[REASON_ARGUMENT]

@@ -31,6 +31,14 @@ def operator() -> None:
 
 
 @app.command()
+def gateway() -> None:
+    """Run the gateway's control process in the foreground. Settings come from MODELFLEET_* in the environment."""
+    from modelfleet.gateway.main import run  # noqa: PLC0415 - Envoy's messages are heavy; explain does without
+
+    run()
+
+
+@app.command()
 def explain(
     name: Annotated[str, typer.Argument(help="Name of the LLMDeployment.", metavar="NAME")],
     namespace: Annotated[

@@ -19,10 +19,13 @@ from pydantic_core import PydanticUndefined
 PREFIX = "MODELFLEET_"
 
 
-def environment_of() -> list[tuple[str, ...]]:
-    """Variable, default and meaning of every setting."""
-    module = _module("modelfleet.settings")
-    model: Any = getattr(module, "Settings", None)
+OPERATOR_METRICS = ("modelfleet.shell.telemetry",)
+GATEWAY_METRICS = ("modelfleet.gateway.main", "modelfleet.gateway.ads", "modelfleet.adapters.watch")
+
+
+def environment_of(*, module: str = "modelfleet.settings", model_name: str = "Settings") -> list[tuple[str, ...]]:
+    """Variable, default and meaning of every setting of a process."""
+    model: Any = getattr(_module(module), model_name, None)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return []
     return [
@@ -31,10 +34,10 @@ def environment_of() -> list[tuple[str, ...]]:
     ]
 
 
-def metric_rows() -> list[tuple[str, ...]]:
-    """Name, type, labels and meaning of every metric, by name."""
-    module = _module("modelfleet.shell.telemetry")
-    found = {id(metric): metric for metric in _metrics(module)} if module else {}
+def metric_rows(modules: tuple[str, ...] = OPERATOR_METRICS) -> list[tuple[str, ...]]:
+    """Name, type, labels and meaning of every metric that these modules define, by name."""
+    present = [module for module in map(_module, modules) if module]
+    found = {id(metric): metric for module in present for metric in _metrics(module)}
     rows = []
     for metric in found.values():
         family = next(iter(metric.describe()))

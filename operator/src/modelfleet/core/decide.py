@@ -8,17 +8,19 @@ Must not do I/O or read a clock: `now` is in the Snapshot.
 
 from dataclasses import dataclass
 
-from modelfleet.core import names, report, upkeep
+from modelfleet.core import names, progress, report, upkeep
 from modelfleet.core.demand import Demand, demand
 from modelfleet.core.observe import epoch
 from modelfleet.core.plan import Action, Create, DryRun, Plan, Reason
 from modelfleet.core.render import objects
 from modelfleet.core.render.pod import engine_image, render_template
-from modelfleet.core.rollout.replicas import living, resize
+from modelfleet.core.rollout.replicas import living, resize, unconfirmed
 from modelfleet.core.rollout.targets import UNLIMITED, Count, Inputs, Targets, next_targets
 from modelfleet.core.world import Snapshot, Workload
 
 RETRY_CAPACITY_SECONDS = 30.0
+ASK_ENVOYS_SECONDS = 0.5
+"""Between two questions while a replica waits to be out of every Envoy's routes; it usually takes milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +51,15 @@ def decide(snapshot: Snapshot) -> Plan:
     status, told = report.report(
         snapshot, revision=revision, wanted=wanted, targets=rollout.targets, drifted=bool(repairs), reasons=reasons
     )
+    times = [progress.look_again_in(snapshot, said=status.get("rollout") or {})]
+    times += [RETRY_CAPACITY_SECONDS if rollout.targets.hold or unplaced else None]
+    times += [ASK_ENVOYS_SECONDS if unconfirmed(snapshot) else None]
     return Plan(
         actions=actions,
         status=status,
         reasons=(*reasons, *told),
         history=wanted.history,
-        requeue_after=RETRY_CAPACITY_SECONDS if rollout.targets.hold or unplaced else None,
+        requeue_after=min((time for time in times if time is not None), default=None),
     )
 
 
@@ -67,7 +72,7 @@ def _keep(snapshot: Snapshot, *, revision: str) -> tuple[Action, ...]:
     keep = tuple(
         sorted(r for r in living_revisions if r and names.revision_name(name=snapshot.name, revision=r) not in gone)
     )
-    return (*upkeep.keep_objects(snapshot, revisions=keep), *forgotten)
+    return (*upkeep.keep_objects(snapshot, revision=revision, revisions=keep), *forgotten)
 
 
 def _refusal(snapshot: Snapshot, *, revision: str) -> str:
@@ -104,17 +109,17 @@ def _roll(snapshot: Snapshot, *, revision: str, wanted: Demand) -> Rollout:
             actions=_start(snapshot, revision=revision, replicas=replicas),
             reasons=_announce(snapshot, revision=revision),
         )
-    actions = [*resize(workload=current, replicas=snapshot.replicas, target=targets.new)]
+    actions = [*resize(snapshot, workload=current, target=targets.new)]
     for workload, target in _share(snapshot, olds=olds, total=targets.old):
-        actions += resize(workload=workload, replicas=snapshot.replicas, target=target)
-    return Rollout(targets=targets, actions=tuple(actions))
+        actions += resize(snapshot, workload=workload, target=target)
+    return Rollout(targets=targets, actions=tuple(actions), reasons=_announce(snapshot, revision=revision))
 
 
 def _hold_old(snapshot: Snapshot, *, olds: list[Workload], wanted: Demand) -> Rollout:
     serving = max(olds, key=lambda w: (w.replicas, w.name), default=None)
     if serving is None:
         return Rollout(targets=Targets(new=0, old=0))
-    actions = resize(workload=serving, replicas=snapshot.replicas, target=wanted.replicas)
+    actions = resize(snapshot, workload=serving, target=wanted.replicas)
     return Rollout(targets=Targets(new=0, old=wanted.replicas), actions=actions)
 
 
@@ -169,7 +174,11 @@ def _start(snapshot: Snapshot, *, revision: str, replicas: int) -> tuple[Action,
 
 
 def _announce(snapshot: Snapshot, *, revision: str) -> tuple[Reason, ...]:
-    before = next((r.get("hash", "") for r in snapshot.status.get("revisions") or () if r.get("role") == "stable"), "")
+    """Tell of a revision that status does not show as wanted yet: also of one that an operator began and died over."""
+    roles = {r.get("hash", ""): r.get("role") for r in snapshot.status.get("revisions") or ()}
+    if roles.get(revision) in {"stable", "new"}:
+        return ()
+    before = next((hash_ for hash_, role in roles.items() if role == "stable"), "")
     return (
         Reason(
             kind="Rollout",

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelfleet.core.plan import Reason
-from modelfleet.core.scaling.signals import Signals
 from modelfleet.core.scaling.target import (
     MetricTarget,
     PodState,
@@ -82,7 +81,7 @@ def _inputs(snapshot: Snapshot, *, current: int) -> ScalingInputs:
         stabilization_seconds=spec.scaling.behavior.scale_down.stabilization_seconds,
         history=snapshot.history,
         observed_since=snapshot.observed_since,
-        signals=snapshot.signals or Signals(observed_at=0.0, errors={"all": "no answer from Prometheus yet"}),
+        signals=snapshot.signals,
         mode=spec.scaling.mode,
     )
 

@@ -25,6 +25,10 @@ def holds(desired: Any, live: Any, *, field: str = "") -> bool:
     >>> holds({"limits": {"cpu": "1000m"}}, {"limits": {"cpu": "1"}})
     True
     """
+    return bool(desired == live) or _holds(desired, live, field=field)  # equal is the usual case, and the cheap one
+
+
+def _holds(desired: Any, live: Any, *, field: str) -> bool:
     if isinstance(desired, Mapping):
         if not isinstance(live, Mapping):
             return not desired and live is None
@@ -35,7 +39,7 @@ def holds(desired: Any, live: Any, *, field: str = "") -> bool:
         if not isinstance(live, Sequence) or isinstance(live, str):
             return not desired and live is None
         return len(desired) == len(live) and all(holds(a, b) for a, b in zip(desired, live, strict=True))
-    return bool(desired == live)
+    return False
 
 
 def quantity(value: Any) -> Decimal | str:

@@ -48,7 +48,17 @@ def replica(pod: Json) -> Replica:
         restarts=restarts,
         created_at=epoch(meta.get("creationTimestamp")),
         ready_since=epoch(conditions["Ready"].get("lastTransitionTime")) if ready else None,
+        address=str(status.get("podIP") or ""),
+        out_since=_moment((meta.get("annotations") or {}).get(names.OUT_SINCE)),
     )
+
+
+def _moment(written: str | None) -> float:
+    """Read a time that anyone may have written by hand; what is none counts as long ago."""
+    try:
+        return epoch(written)
+    except ValueError:
+        return 0.0
 
 
 def _trouble(status: Json) -> tuple[str, str, int]:

@@ -45,6 +45,15 @@ class RestoreTemplate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Select:
+    """Make a Service select exactly these labels; an apply would leave what others, or an earlier wish, added."""
+
+    service: str
+    resource_version: str
+    selector: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scale:
     """Set a Deployment's replicas through its scale subresource."""
 
@@ -60,6 +69,8 @@ class Rotate:
     pod: str
     resource_version: str
     in_rotation: bool
+    at: float = 0.0
+    """When, in seconds since the epoch: written on a pod that leaves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +83,7 @@ class Delete:
     uid: str
 
 
-Action = Create | DryRun | Apply | RestoreTemplate | Scale | Rotate | Delete
+Action = Create | DryRun | Apply | RestoreTemplate | Select | Scale | Rotate | Delete
 
 
 @dataclass(frozen=True, kw_only=True)

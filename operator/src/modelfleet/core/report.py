@@ -6,15 +6,17 @@ Must not decide what happens, only tell it; nothing in it may tick, or an idle f
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
 from modelfleet.core import conditions as c
-from modelfleet.core import names
+from modelfleet.core import names, progress
 from modelfleet.core.demand import Demand
 from modelfleet.core.failures import ADVICE, Failure, diagnose
-from modelfleet.core.observe import epoch
 from modelfleet.core.plan import Reason
 from modelfleet.core.render.pod import engine_image
-from modelfleet.core.rollout.replicas import living
+from modelfleet.core.rollout.replicas import unconfirmed
+from modelfleet.core.rollout.roles import stable
 from modelfleet.core.rollout.targets import Targets
+from modelfleet.core.routing.provider import provider
 from modelfleet.core.world import Replica, Snapshot
 
 DECISIONS = 10
@@ -48,22 +50,33 @@ def report(
     alive = [r for r in snapshot.replicas if not r.terminating and not r.failed]
     ready = [r for r in alive if r.ready]
     failure = diagnose(snapshot.replicas)
+    rollout = progress.rollout(snapshot, revision=revision, wanted=wanted.replicas, targets=targets)
+    progressing = progress.progressing(
+        snapshot, revision=revision, wanted=wanted.replicas, targets=targets, said=rollout
+    )
     found = _conditions(
-        snapshot, revision=revision, wanted=wanted, targets=targets, drifted=drifted, alive=alive, failure=failure
+        snapshot,
+        revision=revision,
+        wanted=wanted,
+        targets=targets,
+        drifted=drifted,
+        alive=alive,
+        failure=failure,
+        progressing=progressing,
     )
     before = snapshot.status.get("conditions") or ()
     settled = c.settle(wanted=found, before=before, now=snapshot.now, generation=snapshot.generation)
     status: dict[str, Any] = {
         "observedGeneration": snapshot.generation,
         "phase": _phase(settled, suspended=spec.suspend),
-        "url": f"http://{snapshot.name}.{snapshot.namespace}.svc",
+        "url": _url(snapshot, spec=spec),
         "replicas": len(alive),
         "readyReplicas": len(ready),
         "updatedReplicas": sum(r.revision == revision for r in alive),
         "selector": f"{names.OWNER}={snapshot.name}",
         "gpus": len(alive) * spec.devices_per_replica,
         "revisions": _revisions(snapshot, revision=revision, alive=alive),
-        "rollout": _rollout(snapshot, revision=revision, targets=targets),
+        "rollout": rollout,
         "conditions": settled,
         "decisions": _decisions(snapshot, reasons),
     }
@@ -72,20 +85,18 @@ def report(
     return {k: v for k, v in status.items() if v not in (None, {}, [])}, _events(settled, before)
 
 
-def _stable(snapshot: Snapshot, *, revision: str) -> str:
-    """Name the revision with ready replicas that serves: the wanted one once no other has any."""
-    others = [w for w in snapshot.workloads if w.revision != revision and w.replicas]
-    if not others:
-        return revision
-    return max(others, key=lambda w: (w.replicas, w.name)).revision
+def _url(snapshot: Snapshot, *, spec: LLMDeploymentSpec) -> str:
+    if provider(spec, gateway_url=snapshot.settings.gateway_url) == "Gateway" and snapshot.settings.gateway_url:
+        return snapshot.settings.gateway_url
+    return f"http://{snapshot.name}.{snapshot.namespace}.svc"
 
 
 def _revisions(snapshot: Snapshot, *, revision: str, alive: Sequence[Replica]) -> list[dict[str, Any]]:
-    stable = _stable(snapshot, revision=revision)
+    serving = stable(snapshot, revision=revision)
     rendered = {s.revision: s.rendering_version for s in snapshot.stored}
     listed = []
     for workload in sorted(snapshot.workloads, key=lambda w: w.name)[:REVISIONS]:
-        role = "stable" if workload.revision == stable else "new" if workload.revision == revision else "old"
+        role = "stable" if workload.revision == serving else "new" if workload.revision == revision else "old"
         mine = [r for r in alive if r.revision == workload.revision]
         entry = {
             "name": workload.name,
@@ -108,6 +119,7 @@ def _conditions(
     drifted: bool,
     alive: Sequence[Replica],
     failure: Failure | None,
+    progressing: dict[str, Any],
 ) -> list[dict[str, Any]]:
     spec = snapshot.spec
     assert spec is not None  # noqa: S101 - see report()
@@ -115,9 +127,9 @@ def _conditions(
     return [
         _valid(snapshot, revision=revision),
         _ready(wanted=wanted.replicas, ready=ready, failure=failure),
-        _progressing(snapshot, revision=revision, wanted=wanted, targets=targets),
+        progressing,
         _capacity(snapshot, alive=alive, targets=targets),
-        _metrics(wanted),
+        _metrics(snapshot, wanted=wanted),
         c.condition(
             c.DEGRADED,
             failure is not None,
@@ -152,32 +164,6 @@ def _ready(*, wanted: int, ready: int, failure: Failure | None) -> dict[str, Any
     return c.condition(c.READY, None, "ReplicasLoading", f"{ready} of {wanted} replicas ready")
 
 
-def _progressing(snapshot: Snapshot, *, revision: str, wanted: Demand, targets: Targets) -> dict[str, Any]:
-    new = [r for r in living(snapshot.replicas, revision=revision) if r.ready]
-    others = any(w.revision != revision and w.replicas for w in snapshot.workloads)
-    if not others and len(new) >= wanted.replicas:
-        return c.condition(c.PROGRESSING, False, "UpToDate")  # noqa: FBT003 - see condition()
-    if targets.hold:
-        return c.condition(c.PROGRESSING, True, "WaitingForCapacity", _missing(snapshot))  # noqa: FBT003 - see condition()
-    started = epoch((snapshot.status.get("rollout") or {}).get("progressedAt"))
-    limit = snapshot.spec.rollout.progress_deadline_seconds if snapshot.spec else 0
-    if started and snapshot.now - started > limit:
-        message = f"no new replica became ready within {limit} s; see condition Degraded and the engine's log"
-        return c.condition(c.PROGRESSING, False, "ProgressDeadlineExceeded", message)  # noqa: FBT003 - see condition()
-    return c.condition(c.PROGRESSING, True, "RevisionRollingOut" if others else "ReplicasStarting")  # noqa: FBT003 - see condition()
-
-
-def _missing(snapshot: Snapshot) -> str:
-    spec = snapshot.spec
-    assert spec is not None  # noqa: S101 - see report()
-    need = f"{spec.devices_per_replica} {spec.accelerator.resource}"
-    where = f" ({spec.accelerator.product})" if spec.accelerator.product else ""
-    return (
-        f"a new replica needs {need}{where} and none is free; free one, or set rollout.capacity: InPlace,"
-        " or rollout.maxUnavailable: 1"
-    )
-
-
 def _capacity(snapshot: Snapshot, *, alive: Sequence[Replica], targets: Targets) -> dict[str, Any]:
     spec = snapshot.spec
     assert spec is not None  # noqa: S101 - see report()
@@ -195,27 +181,39 @@ def _capacity(snapshot: Snapshot, *, alive: Sequence[Replica], targets: Targets)
     if unplaced is not None:
         return c.condition(c.CAPACITY, False, "InsufficientGPU", f"{unplaced.message}: {ADVICE['InsufficientGPU']}")  # noqa: FBT003 - see condition()
     if targets.hold:
-        return c.condition(c.CAPACITY, False, "InsufficientGPU", _missing(snapshot))  # noqa: FBT003 - see condition()
+        return c.condition(c.CAPACITY, False, "InsufficientGPU", progress.missing(snapshot))  # noqa: FBT003 - see condition()
     if spec.devices_per_replica and not snapshot.nodes_readable:
         return c.condition(c.CAPACITY, None, "NodesNotReadable", "the operator may not read nodes")
     return c.condition(c.CAPACITY, True, "Fits")  # noqa: FBT003 - see condition()
 
 
-def _metrics(wanted: Demand) -> dict[str, Any]:
+def _metrics(snapshot: Snapshot, *, wanted: Demand) -> dict[str, Any]:
     if wanted.scaling is None:
         return c.condition(c.METRICS, True, "NotNeeded")  # noqa: FBT003 - see condition()
     result = wanted.scaling
+    before = c.find(snapshot.status, c.METRICS)
+    if snapshot.signals is None and before.get("reason", "NotNeeded") != "NotNeeded":
+        # A restarted operator has no news yet: the last word stands, or every restart would cost writes.
+        status = {"True": True, "False": False}.get(before["status"])
+        return c.condition(c.METRICS, status, before["reason"], before.get("message", ""))
     if result.metrics_reason == "AwaitingData":
         return c.condition(c.METRICS, None, result.metrics_reason, result.metrics_message)
     return c.condition(c.METRICS, result.metrics_available, result.metrics_reason, result.metrics_message)
 
 
 def _route(snapshot: Snapshot) -> dict[str, Any]:
+    if snapshot.router is not None and snapshot.router.refused:
+        return c.condition(c.ROUTE, False, "RejectedByEnvoy", snapshot.router.refused)  # noqa: FBT003 - see condition()
+    late = [r for r in unconfirmed(snapshot) if snapshot.now - r.out_since > snapshot.settings.ack_timeout_seconds]
+    if late and snapshot.router is not None:
+        who = ", ".join(snapshot.router.lagging) or "an Envoy"
+        message = f"{who} did not say that {late[0].name} is out of its routes; it ends by its own grace. See its log."
+        return c.condition(c.ROUTE, None, "RouterUnverified", message)
     if not snapshot.name_conflict:
         return c.condition(c.ROUTE, True, "Accepted")  # noqa: FBT003 - see condition()
     message = (
-        f"{snapshot.name_conflict} is older and serves this model name; choose another spec.model.servedName,"
-        f" or ask for {snapshot.namespace}/{snapshot.name}"
+        f"{snapshot.name_conflict} is older and serves this model name; choose another spec.model.servedName"
+        " (meanwhile this one is reached at its own Service)"
     )
     return c.condition(c.ROUTE, False, "ServedNameConflict", message)  # noqa: FBT003 - see condition()
 
@@ -233,31 +231,13 @@ def _phase(settled: Sequence[Mapping[str, Any]], *, suspended: bool) -> str:
     return "Ready" if by_type[c.READY]["status"] == "True" else "Loading"
 
 
-def _rollout(snapshot: Snapshot, *, revision: str, targets: Targets) -> dict[str, Any]:
-    if not snapshot.spec or not any(w.revision != revision and w.replicas for w in snapshot.workloads):
-        return {}
-    before = snapshot.status.get("rollout") or {}
-    ready = sum(r.ready for r in living(snapshot.replicas, revision=revision))
-    seen = next((r.get("ready", 0) for r in snapshot.status.get("revisions") or () if r.get("hash") == revision), 0)
-    now = c.timestamp(snapshot.now)
-    moved = ready > seen or "progressedAt" not in before or targets.hold
-    said = {
-        "strategy": snapshot.spec.rollout.strategy,
-        "startedAt": before.get("startedAt", now),
-        "progressedAt": before["progressedAt"] if not moved or (targets.hold and "progressedAt" in before) else now,
-        "message": f"{ready} ready of revision {revision}; waiting for an accelerator" if targets.hold else "",
-    }
-    if targets.hold:
-        said["capacityWaitStartedAt"] = before.get("capacityWaitStartedAt", now)
-    return {k: v for k, v in said.items() if v}
-
-
 def _scaling(snapshot: Snapshot, *, wanted: Demand) -> dict[str, Any]:
     before = snapshot.status.get("scaling") or {}
     said: dict[str, Any] = {"desired": wanted.replicas}
     if wanted.scaling is not None and snapshot.spec and snapshot.spec.scaling:
         if snapshot.spec.scaling.mode == "Advise":
-            said["advised"] = wanted.scaling.advised
+            known = snapshot.signals is not None or "advised" not in before
+            said["advised"] = wanted.scaling.advised if known else before["advised"]
         # Shown with a change only: with every sample it would be a write per tick.
         said["binding"] = (wanted.scaling.binding if wanted.reasons else before.get("binding")) or ""
     if before.get("desired") not in (None, wanted.replicas):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
+from modelfleet.core.routing.router import Router
 from modelfleet.core.scaling.signals import Signals
 from modelfleet.core.scaling.target import Recommendation
 
@@ -20,6 +21,10 @@ class RenderSettings:
     """Default image by engine type, then by `gpu` or `cpu`."""
     rendering_version: str = "1"
     """Version of the renderer, written beside what it rendered; a newer one leaves older templates alone."""
+    gateway_url: str = ""
+    """Address of the installation's gateway; empty when it has none."""
+    ack_timeout_seconds: float = 30.0
+    """How long a replica that leaves waits for every Envoy's word that it is out of the routes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,10 @@ class Replica:
     created_at: float = 0.0
     ready_since: float | None = None
     in_flight: float | None = None
+    address: str = ""
+    """Its IP; empty before it has one."""
+    out_since: float = 0.0
+    """When it was taken out of rotation; 0 while it is in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +121,10 @@ class Snapshot:
     """Revision → message of the API server, which refused the rendered Deployment in a dry run."""
     name_conflict: str = ""
     """`namespace/name` of the LLMDeployment that holds the same served name and is older."""
+    router: Router | None = None
+    """What the gateway's Envoys have taken in; None when none routes to this LLMDeployment, or it was not asked."""
     signals: Signals | None = None
+    """What Prometheus said last; None while this process has not asked it yet."""
     history: tuple[Recommendation, ...] = ()
     observed_since: float = 0.0
     """Since when this process has recorded recommendations; no scale-down before one full window."""

@@ -145,6 +145,7 @@ def _hash_policies(model: Served) -> list[Any]:
         prefix = kind(header=kind.Header(header_name=headers.PREFIX))
         return [prefix] if model.balance == "PrefixAffinity" else []
     if model.stickiness.by == "Cookie":
+        # Envoy could make a missing cookie, but draws the revision without it: the next request would hop.
         return [kind(cookie=kind.Cookie(name=model.stickiness.name))]
     # The key itself is hidden before routing; its tenant stands for it.
     name = model.stickiness.name if model.stickiness.by == "Header" else headers.TENANT

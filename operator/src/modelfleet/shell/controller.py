@@ -20,12 +20,15 @@ from modelfleet.core.decide import decide
 from modelfleet.core.fit import Claim, Room, Want, room
 from modelfleet.core.names import revision_hash
 from modelfleet.core.plan import Plan
-from modelfleet.core.scaling.signals import FleetSignals, no_signals
+from modelfleet.core.routing.provider import provider
+from modelfleet.core.routing.router import changed
+from modelfleet.core.scaling.signals import FleetSignals
 from modelfleet.core.scaling.target import Recommendation
 from modelfleet.core.world import RenderSettings, Snapshot
 from modelfleet.shell import telemetry
 from modelfleet.shell.cache import Cache
 from modelfleet.shell.devices import asked_for
+from modelfleet.shell.envoys import Envoys
 from modelfleet.shell.execute import Executor, TemplateRefused
 from modelfleet.shell.queue import Key, WorkQueue
 
@@ -44,6 +47,7 @@ class Controller:
         queue: WorkQueue,
         render: RenderSettings,
         read_nodes: bool,
+        envoys: Envoys | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._kube, self._cache, self._queue = kube, cache, queue
@@ -53,9 +57,10 @@ class Controller:
         self._watched: dict[Key, float] = {}
         self._history: dict[Key, tuple[Recommendation, ...]] = {}
         self._rejected: dict[Key, dict[str, str]] = {}
+        self.envoys = envoys or Envoys()
         self._others: tuple[float, tuple[Claim, ...]] = (float("-inf"), ())
         self._listing_others = asyncio.Lock()
-        self.signals: FleetSignals = no_signals(observed_at=0.0, error="no answer from Prometheus yet")
+        self.signals: FleetSignals | None = None
 
     async def work(self) -> None:
         """Take keys and pass over them, for ever."""
@@ -73,7 +78,7 @@ class Controller:
             raise
         except (Conflict, Gone) as error:
             telemetry.PASS_ERRORS.labels(type(error).__name__).inc()
-            pause = self._queue.failed(key)
+            pause = self._queue.failed(key, until_news=True)
             log.debug("pass.stale", error=str(error), retry_seconds=round(pause, 2))
         except ApiProblem as error:
             telemetry.PASS_ERRORS.labels(type(error).__name__).inc()
@@ -104,14 +109,17 @@ class Controller:
         if "deletionTimestamp" in body["metadata"]:
             return None
         spec, problem = _parse(body.get("spec") or {})
-        if spec is None or not self._wants_devices(key, body, spec):
-            return await self._execute(key, self._gather(key, body, spec=spec, problem=problem))
-        others = await self._claims_of_others()
+        if self._routed(spec) and self.envoys.must_ask(
+            self._cache.records(key, kind="Pod", uid=body["metadata"]["uid"])
+        ):
+            await self.envoys.ask()
+        wants = spec is not None and self._wants_devices(key, body, spec)
+        others = await self._claims_of_others() if wants else ()
         if self._cache.fleet.get(key) is not body:
             return 0.0  # changed meanwhile
         # From here to the promise nothing is awaited: two rollouts never see the same free device.
-        snapshot = self._gather(key, body, spec=spec, problem=problem, free=self._room(spec, others))
-        return await self._execute(key, snapshot)
+        free = self._room(spec, others) if wants and spec is not None else None
+        return await self._execute(key, self._gather(key, body, spec=spec, problem=problem, free=free))
 
     async def _execute(self, key: Key, snapshot: Snapshot) -> float | None:
         plan = decide(snapshot)
@@ -155,8 +163,8 @@ class Controller:
     ) -> Snapshot:
         meta, cache = body["metadata"], self._cache
         pods = tuple(cache.records(key, kind="Pod", uid=meta["uid"]))
-        signals = self.signals.of(namespace=key[0], pods=[r.name for r in pods])
-        in_flight = signals.values.get("InFlight", {})
+        signals = self.signals.of(namespace=key[0], pods=[r.name for r in pods]) if self.signals else None
+        in_flight = signals.values.get("InFlight", {}) if signals else {}
         kinds = ("Service", "PodDisruptionBudget")
         return Snapshot(
             now=self._clock(),
@@ -179,11 +187,15 @@ class Controller:
             nodes_readable=self._read_nodes,
             rejected=self._rejected.get(key, {}),
             name_conflict=cache.older_with_same_name(key),
+            router=self.envoys.router(meta["uid"]) if self._routed(spec) else None,
             signals=signals,
             history=self._history.get(key, ()),
             observed_since=self._watched.setdefault(key, self._clock()),
             settings=self._render,
         )
+
+    def _routed(self, spec: LLMDeploymentSpec | None) -> bool:
+        return spec is not None and provider(spec, gateway_url=self._render.gateway_url) == "Gateway"
 
     def _wants_devices(self, key: Key, body: dict[str, Any], spec: LLMDeploymentSpec) -> bool:
         """Tell whether this pass may start replicas, or has some that wait for a device."""
@@ -221,6 +233,19 @@ class Controller:
                 found += [claim for pod in pods for claim in observe.claims(pod)]
             self._others = (self._clock(), tuple(found))
             return self._others[1]
+
+    async def refresh_routes(self) -> None:
+        """Ask the gateway what it refused, and let those look whom the answer concerns.
+
+        Raises:
+            ApiProblem: the gateway's pods cannot be listed.
+        """
+        before = self.envoys.reports
+        await self.envoys.ask()
+        uids = {body["metadata"]["uid"]: key for key, body in self._cache.fleet.items()}
+        if self.envoys.reports is not None:
+            for uid in changed(before, self.envoys.reports, uids=uids):
+                self._queue.add(uids[uid])
 
     @property
     def fleet_size(self) -> int:

@@ -21,6 +21,7 @@ from modelfleet.core.plan import (
     RestoreTemplate,
     Rotate,
     Scale,
+    Select,
     stages,
 )
 from modelfleet.core.world import Snapshot
@@ -76,6 +77,8 @@ class Executor:
                     )
                 case RestoreTemplate():
                     await self._restore(namespace, action)
+                case Select():
+                    await self._select(namespace, action)
                 case Scale():
                     await self._scale(namespace, action)
                 case Rotate():
@@ -120,6 +123,14 @@ class Executor:
             )
         )
 
+    async def _select(self, namespace: str, action: Select) -> None:
+        body = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": action.resource_version},
+            {"op": "replace", "path": "/spec/selector", "value": dict(action.selector)},
+        ]
+        where: dict[str, Any] = {"api_version": "v1", "kind": "Service", "namespace": namespace}
+        self._cache.observe(await self._kube.patch(**where, name=action.service, body=body, content_type=JSON_PATCH))
+
     async def _scale(self, namespace: str, action: Scale) -> None:
         body = {"metadata": {"resourceVersion": action.resource_version}, "spec": {"replicas": action.replicas}}
         where: dict[str, Any] = {"api_version": "apps/v1", "kind": "Deployment", "namespace": namespace}
@@ -132,7 +143,10 @@ class Executor:
             "metadata": {
                 "resourceVersion": action.resource_version,
                 "labels": {names.ROTATION: "in" if action.in_rotation else "out"},
-                "annotations": {names.DELETION_COST: None if action.in_rotation else VICTIM_COST},
+                "annotations": {
+                    names.DELETION_COST: None if action.in_rotation else VICTIM_COST,
+                    names.OUT_SINCE: None if action.in_rotation else timestamp(action.at),
+                },
             }
         }
         self._cache.observe(
@@ -179,6 +193,8 @@ def _target(action: Action) -> tuple[str, str]:
     match action:
         case Rotate():
             return "Pod", action.pod
+        case Select():
+            return "Service", action.service
         case Scale() | RestoreTemplate():
             return "Deployment", action.name
         case Delete():

@@ -17,15 +17,18 @@ import structlog
 
 from modelfleet import settings as settings_module
 from modelfleet.adapters.errors import ApiProblem
+from modelfleet.adapters.gateway import Gateway
 from modelfleet.adapters.kube import Kube, connect
 from modelfleet.adapters.lease import Lease
 from modelfleet.adapters.prometheus import Prometheus, PrometheusOptions
 from modelfleet.core import names
+from modelfleet.core.scaling.signals import no_signals
 from modelfleet.core.world import RenderSettings
 from modelfleet.settings import Settings
 from modelfleet.shell import telemetry
 from modelfleet.shell.cache import Cache
 from modelfleet.shell.controller import Controller
+from modelfleet.shell.envoys import Envoys
 from modelfleet.shell.handlers import make_registry
 from modelfleet.shell.health import Health, serve
 from modelfleet.shell.listing import Listing
@@ -121,12 +124,19 @@ async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, a
     cache = Cache()
     queue = WorkQueue(clock=time.monotonic, debounce=settings.debounce_seconds)
     kube = Kube(api=api, guard=lease.check)
+    gateway = Gateway(kube=kube, namespace=settings.namespace) if settings.gateway_url else None
     controller = Controller(
         kube=kube,
         cache=cache,
         queue=queue,
-        render=RenderSettings(engine_images=settings.engine_images, rendering_version=settings.rendering_version),
+        render=RenderSettings(
+            engine_images=settings.engine_images,
+            rendering_version=settings.rendering_version,
+            gateway_url=settings.gateway_url,
+            ack_timeout_seconds=settings.gateway_ack_timeout_seconds,
+        ),
         read_nodes=settings.read_nodes,
+        envoys=Envoys(source=gateway),
     )
     namespaces = settings.watch_namespaces or ("",)
     renewing = asyncio.create_task(lease.keep())
@@ -150,6 +160,7 @@ async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, a
             asyncio.create_task(_take_signals_back(started=started, stop=asked_to_stop)),
             asyncio.create_task(listing.keep(queue=queue)),
             asyncio.create_task(_tick(settings=settings, controller=controller, queue=queue)),
+            asyncio.create_task(_look_at_routes(settings=settings, controller=controller)),
             *(asyncio.create_task(controller.work()) for _ in range(settings.workers)),
         ]
         health.tasks = tasks
@@ -165,11 +176,26 @@ async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, a
             await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         renewing.cancel()
+        if gateway is not None:
+            await gateway.close()
+
+
+async def _look_at_routes(*, settings: Settings, controller: Controller) -> None:
+    """Ask now and then whether an Envoy refused something; who drains asks for itself."""
+    if not settings.gateway_url:
+        await asyncio.Event().wait()
+    while True:
+        await asyncio.sleep(settings.tick_seconds)
+        try:
+            await controller.refresh_routes()
+        except ApiProblem as error:
+            log.warning("gateway.unknown", error=str(error), retry_seconds=settings.tick_seconds)
 
 
 async def _tick(*, settings: Settings, controller: Controller, queue: WorkQueue) -> None:
     """Ask Prometheus for the whole fleet, then let everyone who follows metrics look."""
     if not settings.prometheus_url:
+        controller.signals = no_signals(observed_at=0.0, error="prometheus.url is not set in the chart's values")
         await asyncio.Event().wait()
     source = Prometheus(
         options=PrometheusOptions(

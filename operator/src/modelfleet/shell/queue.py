@@ -76,13 +76,22 @@ class WorkQueue:
         self._rested[key] = self._clock() + self._debounce
         self._release(key)
 
-    def failed(self, key: Key, *, after: float | None = None) -> float:
-        """Give `key` back after a failure; it comes again later. Returns in how many seconds."""
+    def failed(self, key: Key, *, after: float | None = None, until_news: bool = False) -> float:
+        """Give `key` back after a failure; it comes again later. Returns in how many seconds.
+
+        Args:
+            key: what was worked on.
+            after: how long to wait; a growing time by default.
+            until_news: whether whatever is added meanwhile ends the wait, as when the failure was an old picture.
+        """
         count = self._failures[key] = self._failures.get(key, 0) + 1
         backoff = min(BACKOFF_LIMIT_SECONDS, BACKOFF_SECONDS * 2 ** (count - 1))
         pause = after if after is not None else backoff * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not secrecy
-        self._dirty.pop(key, None)
-        self._rested[key] = self._clock() + pause
+        if until_news:
+            self._rested[key] = self._clock() + self._debounce
+        else:
+            self._dirty.pop(key, None)
+            self._rested[key] = self._clock() + pause
         self._release(key)
         self.add(key, after=pause)
         return pause

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 
 from modelfleet.api.v1alpha1.base import ApiModel, Name, cel, checked, listed_by
 from modelfleet.api.v1alpha1.engine import Engine
+from modelfleet.api.v1alpha1.routing import Routing
 
 __all__ = [
     "Accelerator",
@@ -24,6 +25,7 @@ __all__ = [
     "Parallelism",
     "Resources",
     "Rollout",
+    "Routing",
     "ScaleDown",
     "Scaling",
     "SecretRef",
@@ -265,6 +267,7 @@ class LLMDeploymentSpec(ApiModel):
     scaling: Scaling | None = Field(None, description="Replicas decided by what Prometheus reports.")
     rollout: Rollout = Field(default_factory=Rollout, description="How a new revision takes over.")
     drain: Drain = Field(default_factory=Drain, description="How a replica ends.")
+    routing: Routing = Field(default_factory=Routing, description="How requests reach the model through the gateway.")
     template: dict[str, Any] | None = Field(
         None,
         description="Overlay on the pod template (metadata, spec), merged by the keys of Kubernetes' lists.",

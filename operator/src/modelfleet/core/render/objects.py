@@ -23,7 +23,9 @@ def owner_reference(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _metadata(snapshot: Snapshot, *, name: str, revision: str | None, annotations: Mapping[str, str]) -> dict[str, Any]:
+def _metadata(
+    snapshot: Snapshot, *, name: str, revision: str | None, annotations: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "name": name,
         "namespace": snapshot.namespace,
@@ -78,16 +80,24 @@ def deployment(snapshot: Snapshot, *, revision: str, template: Mapping[str, Any]
     }
 
 
-def service(snapshot: Snapshot, *, revision: str | None) -> dict[str, Any]:
-    """Render the stable Service, or with `revision` that revision's own."""
-    name = snapshot.name if revision is None else names.revision_name(name=snapshot.name, revision=revision)
-    selector = {names.OWNER: snapshot.name, names.ROTATION: "in"}
-    if revision is not None:
-        selector[names.REVISION] = revision
+def stable_service(snapshot: Snapshot, *, only: str) -> dict[str, Any]:
+    """Render the Service of the LLMDeployment's name: over all revisions, or over `only` one."""
+    selector = {names.OWNER: snapshot.name, names.ROTATION: "in", **({names.REVISION: only} if only else {})}
+    return _service(metadata=_metadata(snapshot, name=snapshot.name, revision=None), selector=selector)
+
+
+def revision_service(snapshot: Snapshot, *, revision: str) -> dict[str, Any]:
+    """Render one revision's own Service."""
+    name = names.revision_name(name=snapshot.name, revision=revision)
+    selector = {names.OWNER: snapshot.name, names.ROTATION: "in", names.REVISION: revision}
+    return _service(metadata=_metadata(snapshot, name=name, revision=revision), selector=selector)
+
+
+def _service(*, metadata: dict[str, Any], selector: dict[str, str]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(snapshot, name=name, revision=revision, annotations={}),
+        "metadata": metadata,
         "spec": {
             "type": "ClusterIP",
             "selector": selector,

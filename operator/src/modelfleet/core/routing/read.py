@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modelfleet.core import names
-from modelfleet.core.routing.model import ApiKey, Endpoint, Revision, Served
+from modelfleet.core.routing.model import ApiKey, Endpoint, Revision, Served, Stickiness
 from modelfleet.core.routing.resolve import adapter_names
 
 Json = Mapping[str, Any]
@@ -19,6 +19,7 @@ Json = Mapping[str, Any]
 ENGINE_PORT = 8000
 SERVED_NAME = re.compile(r"[A-Za-z0-9._/:-]{1,253}")
 TENANT = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
@@ -39,6 +40,11 @@ def endpoint(pod: Json) -> Endpoint | None:
     return Endpoint(address=str(address), port=ENGINE_PORT)
 
 
+def routed(body: Json) -> bool:
+    """Whether the gateway serves this LLMDeployment at all: another provider may be chosen for it."""
+    return str(_routing(body).get("provider", "Gateway")) == "Gateway"
+
+
 def served(body: Json, *, pods: Iterable[Json]) -> Served:
     """Read an LLMDeployment; `pods` are its own, by owner and not by label."""
     meta, spec = body["metadata"], body.get("spec") or {}
@@ -52,7 +58,24 @@ def served(body: Json, *, pods: Iterable[Json]) -> Served:
         served_name=claimed if SERVED_NAME.fullmatch(str(claimed)) else meta["name"],
         adapter_names=tuple(name for name in adapter_names(args) if SERVED_NAME.fullmatch(name)),
         revisions=_revisions(body.get("status") or {}, pods),
+        allowed_tenants=tuple(str(t) for t in _routing(body).get("allowedTenants") or ()),
+        balance="PrefixAffinity" if _routing(body).get("balance") == "PrefixAffinity" else "LeastRequest",
+        stickiness=_stickiness(_routing(body).get("sessionAffinity") or {}),
     )
+
+
+def _routing(body: Json) -> Json:
+    found: Json = (body.get("spec") or {}).get("routing") or {}
+    return found
+
+
+def _stickiness(affinity: Json) -> Stickiness | None:
+    header, cookie = str(affinity.get("header") or ""), str(affinity.get("cookie") or "")
+    if TOKEN.fullmatch(header):
+        return Stickiness(by="Header", name=header.lower())
+    if TOKEN.fullmatch(cookie):
+        return Stickiness(by="Cookie", name=cookie)
+    return Stickiness(by="ApiKey") if affinity.get("apiKey") else None
 
 
 def _revisions(status: Json, pods: Iterable[Json]) -> tuple[Revision, ...]:

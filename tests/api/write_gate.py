@@ -1,0 +1,153 @@
+"""Stands between an operator and the API server, and lets through as many writes as the test allows.
+
+A write beyond that waits. Reads, watches, dry runs and the Lease pass. It changes nothing that passes, and it decides
+nothing: what happens when the last allowed write has landed, before its writer hears of it, is up to the test.
+"""
+
+import asyncio
+import base64
+import json
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import aiohttp
+import yaml
+from aiohttp import web
+from yarl import URL
+
+WRITES = {"POST", "PUT", "PATCH", "DELETE"}
+HOP_BY_HOP = {"connection", "content-encoding", "content-length", "host", "keep-alive", "transfer-encoding"}
+"""Headers of one connection only, or that no longer hold for a body that was read."""
+
+
+class Write(NamedTuple):
+    """One write that the API server took; `resource` includes a subresource, as in `deployments/scale`."""
+
+    method: str
+    resource: str
+    name: str
+
+    def about(self, name: str) -> bool:
+        """Whether it concerns this LLMDeployment or what is named after it."""
+        return self.name == name or self.name.startswith(f"{name}-")
+
+
+class WriteGate:
+    """A context manager; `kubeconfig` leads through it, with the rights of the one it was given.
+
+    Attributes:
+        landed: What the API server took, in order.
+        spent: Whether the last allowed write has landed.
+    """
+
+    def __init__(self, *, upstream: Path, folder: Path, when_spent: Callable[[], None]) -> None:
+        self._config = yaml.safe_load(upstream.read_text())
+        self._server = self._config["clusters"][0]["cluster"]["server"]
+        self._folder, self._when_spent = folder, when_spent
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._changed = asyncio.Condition()
+        self._left = 0
+        self.landed: list[Write] = []
+        self.spent = False
+
+    def __enter__(self):
+        self._thread.start()
+        port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        self.kubeconfig = self._folder / "gate.kubeconfig"
+        cluster = {"name": "modelfleet", "cluster": {"server": f"http://127.0.0.1:{port}"}}
+        user = {"name": "modelfleet", "user": {"token": "none-is-needed"}}
+        self.kubeconfig.write_text(yaml.safe_dump({**self._config, "clusters": [cluster], "users": [user]}))
+        return self
+
+    def __exit__(self, *_):
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(20)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+        self._loop.close()
+
+    def allow(self, writes: int) -> None:
+        """Let exactly so many more writes land."""
+
+        async def change():
+            async with self._changed:
+                self.spent, self._left = False, writes
+                self._changed.notify_all()
+
+        asyncio.run_coroutine_threadsafe(change(), self._loop).result(10)
+
+    async def _start(self) -> int:
+        self._upstream = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls(), limit=0),
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        app = web.Application(client_max_size=2**24)
+        app.router.add_route("*", "/{path:.*}", self._pass)
+        # The held write of an operator that died must not land later.
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        return self._runner.addresses[0][1]
+
+    async def _stop(self) -> None:
+        await self._upstream.close()
+        await self._runner.cleanup()
+
+    def _tls(self) -> ssl.SSLContext:
+        data = {**self._config["clusters"][0]["cluster"], **self._config["users"][0]["user"]}
+        read = lambda name: base64.b64decode(data[name])  # noqa: E731
+        pair = self._folder / "gate.pem"
+        pair.touch(mode=0o600)
+        pair.write_bytes(read("client-certificate-data") + read("client-key-data"))
+        context = ssl.create_default_context(cadata=read("certificate-authority-data").decode())
+        context.load_cert_chain(pair)
+        return context
+
+    async def _pass(self, request: web.Request) -> web.StreamResponse:
+        counts = request.method in WRITES and "dryRun" not in request.query and "/leases" not in request.path
+        body = await request.read()
+        if counts:
+            await self._take_permit()
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        headers.pop("Authorization", None)
+        url = URL(self._server + request.path_qs, encoded=True)  # the query goes on as it came
+        async with self._upstream.request(request.method, url, headers=headers, data=body or None) as answer:
+            if counts and answer.ok:
+                self._count(request, body)
+            elif counts:
+                self._left += 1  # refused: nothing has landed
+            return await _answer(request, answer)
+
+    async def _take_permit(self) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._left > 0)
+            self._left -= 1
+
+    def _count(self, request: web.Request, body: bytes) -> None:
+        self.landed.append(_write(request, body))
+        if self._left == 0:
+            self._when_spent()
+            self.spent = True
+
+
+async def _answer(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
+    response = web.StreamResponse(status=answer.status, headers=kept)
+    try:
+        await response.prepare(request)
+        async for chunk in answer.content.iter_any():
+            await response.write(chunk)
+    except (aiohttp.ClientError, ConnectionError):
+        return response  # one of the two sides is gone: nobody to tell
+    return response
+
+
+def _write(request: web.Request, body: bytes) -> Write:
+    """Read `…/namespaces/NAMESPACE/RESOURCE[/NAME[/SUBRESOURCE]]`; a creation has its name in the body."""
+    resource, *more = request.path.split("/namespaces/", 1)[1].split("/")[1:]
+    name = more[0] if more else json.loads(body)["metadata"].get("name", "")
+    return Write(method=request.method, resource="/".join([resource, *more[1:]]), name=name)

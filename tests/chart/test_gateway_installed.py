@@ -1,0 +1,66 @@
+"""The gateway's part of the chart in a real API server: certificates that stay, and rights that are just enough."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from e2e.cluster.api_only import ApiServer
+from e2e.cluster.process import wait_until
+from tests.chart.helm import NAMESPACE, RELEASE
+from tests.chart.test_install import CHART, install
+from tests.gateway.cluster import GatewayProcess
+
+CONTROL = f"{RELEASE}-gateway-control"
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{CONTROL}"
+
+
+def secrets(api: ApiServer) -> dict[str, Any]:
+    names = (f"{CONTROL}-tls", f"{RELEASE}-gateway-tls")
+    return {name: api.http.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/{name}").json()["data"] for name in names}
+
+
+def test_an_upgrade_keeps_the_certificates(api, helm):
+    install(helm)
+    before = secrets(api)
+    install(helm, CHART, "--set", "gateway.drainSeconds=60")
+    assert secrets(api) == before
+
+
+@pytest.mark.parametrize("values", ["gateway.access=AnyKey", f"watchNamespaces={{{NAMESPACE}}}"])
+def test_the_control_process_can_see_all_that_it_must_and_no_other_secret(
+    api: ApiServer, helm: Any, tmp_path: Path, values: str
+):
+    install(helm, CHART, "--set", f"{values},gateway.tls.secretName=edge")
+    deployment = api.http.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{CONTROL}").json()
+    given = {e["name"]: e.get("value", "") for e in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    own = {"MODELFLEET_ADS_PORT", "MODELFLEET_METRICS_PORT", "MODELFLEET_ADS_TLS_DIR"}
+    settings = {name: value for name, value in given.items() if value and name not in own}
+    process = GatewayProcess(
+        kubeconfig=api.user_kubeconfig(ACCOUNT),
+        folder=tmp_path,
+        namespace=NAMESPACE,
+        settings={"MODELFLEET_WATCH_NAMESPACES": "", **settings},
+    )
+    wait_until(lambda: may(api, "watch", "secrets", NAMESPACE), what="the right to watch keys", seconds=20)
+    process.start()
+    try:
+        assert process.report()["models"] is not None
+        assert "watch.failed" not in process.child.log.read_text()
+    finally:
+        process.child.stop()
+    assert not may(api, "list", "secrets", "default")
+    assert not may(api, "get", "secrets", NAMESPACE)
+    assert not may(api, "patch", "pods", NAMESPACE)
+
+
+def may(api: ApiServer, verb: str, resource: str, namespace: str) -> bool:
+    attributes = {"verb": verb, "resource": resource, "namespace": namespace}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": ACCOUNT, "resourceAttributes": attributes},
+    }
+    answer: httpx.Response = api.http.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", json=review)
+    return bool(answer.json()["status"]["allowed"])

@@ -1,0 +1,159 @@
+"""What is said of a replica that does not come: no node is large enough, nodes cannot be read, time is up."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.core.cluster import Cluster, running, words
+
+OTHER = {"uri": "hf://org/other"}
+FOUR = {"accelerator": {"count": 4}}
+BLIND = {"nodes_readable": False, "free_gpus": None, "largest_node": None}
+"""What a snapshot holds where nodes may not be read."""
+
+
+def told(cluster, kind):
+    condition = cluster.condition(kind)
+    return condition["status"], condition["reason"]
+
+
+def slow_rollout(*, seconds, **more):
+    """A rollout whose new replica has a node and does not become ready."""
+    cluster = running(rollout={"progressDeadlineSeconds": seconds}, **more)
+    cluster.change(model=OTHER)
+    for _ in range(5):
+        plan = cluster.reconcile()
+        cluster.controllers()
+    return cluster, plan
+
+
+def test_a_new_revision_that_never_becomes_ready_is_told_and_the_old_one_serves():
+    cluster, plan = slow_rollout(seconds=600)
+    assert told(cluster, "Progressing") == ("True", "RevisionRollingOut")
+    assert 0 < plan.requeue_after <= 601  # nothing may happen till then that would make anyone look
+    cluster.now += plan.requeue_after
+    plan = cluster.reconcile()
+    assert told(cluster, "Progressing") == ("False", "ProgressDeadlineExceeded")
+    assert "600 s" in cluster.condition("Progressing")["message"]
+    assert plan.requeue_after is None
+    assert cluster.ready() == 1
+    writes = cluster.status_writes
+    cluster.now += 3600
+    assert not cluster.reconcile().actions
+    assert cluster.status_writes == writes
+
+
+def test_a_replica_that_comes_after_the_deadline_still_takes_over():
+    cluster, plan = slow_rollout(seconds=600)
+    cluster.now += 10 * plan.requeue_after
+    cluster.reconcile()
+    cluster.settle()
+    assert told(cluster, "Progressing") == ("False", "UpToDate")
+    assert {p.revision for p in cluster.pods.values()} == {cluster.revision}
+
+
+def test_every_replica_that_becomes_ready_starts_the_deadline_anew():
+    cluster, _ = slow_rollout(seconds=600, replicas=2, gpus=4)
+    cluster.now += 400
+    cluster.warm(count=1)
+    for _ in range(4):
+        cluster.reconcile()
+        cluster.controllers()
+    cluster.now += 400
+    plan = cluster.reconcile()
+    assert told(cluster, "Progressing") == ("True", "RevisionRollingOut")
+    cluster.now += plan.requeue_after
+    cluster.reconcile()
+    assert told(cluster, "Progressing") == ("False", "ProgressDeadlineExceeded")
+
+
+def test_waiting_for_a_device_does_not_count_against_the_deadline():
+    cluster, _ = slow_rollout(seconds=600, gpus=1)
+    assert told(cluster, "Progressing") == ("True", "WaitingForCapacity")
+    cluster.now += 3600
+    cluster.reconcile()
+    assert told(cluster, "Progressing") == ("True", "WaitingForCapacity")
+    cluster.gpus = 2
+    for _ in range(3):
+        cluster.reconcile()
+        cluster.controllers()
+    assert told(cluster, "Progressing") == ("True", "RevisionRollingOut")
+    cluster.now += 601
+    cluster.reconcile()
+    assert told(cluster, "Progressing") == ("False", "ProgressDeadlineExceeded")
+
+
+def test_no_node_has_as_many_devices_as_a_replica_wants():
+    cluster = Cluster(spec=words(**FOUR), gpus=0, extra={"largest_node": 2})
+    cluster.reconcile()
+    cluster.controllers()
+    cluster.reconcile()
+    assert told(cluster, "CapacityAvailable") == ("False", "NoSuchNode")
+    message = cluster.condition("CapacityAvailable")["message"]
+    assert "4 nvidia.com/gpu" in message
+    assert "the most is 2" in message
+    assert "accelerator.count" in message
+
+
+def test_a_node_that_is_large_enough_and_taken_is_another_matter():
+    cluster = Cluster(spec=words(**FOUR), gpus=0, extra={"largest_node": 4})
+    cluster.reconcile()
+    cluster.controllers()
+    cluster.reconcile()
+    assert told(cluster, "CapacityAvailable") == ("False", "InsufficientGPU")
+
+
+def test_where_nodes_cannot_be_read_capacity_is_unknown_and_the_fleet_serves():
+    cluster = Cluster(spec=words(replicas=2), extra=BLIND)
+    cluster.settle()
+    assert told(cluster, "CapacityAvailable") == ("Unknown", "NodesNotReadable")
+    assert told(cluster, "Ready") == ("True", "AllReplicasReady")
+    writes = cluster.status_writes
+    cluster.now += 3600
+    cluster.reconcile()
+    assert cluster.status_writes == writes
+
+
+def test_where_nodes_cannot_be_read_a_replica_without_devices_needs_none():
+    cluster = Cluster(spec=words(accelerator={"resource": "none"}), extra=BLIND)
+    cluster.settle()
+    assert told(cluster, "CapacityAvailable") == ("True", "Fits")
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_where_nodes_cannot_be_read_the_scheduler_is_asked_with_one_replica_at_a_time(spare):
+    cluster = running(replicas=3, gpus=3 + spare, rollout={"maxSurge": 3})
+    cluster.extra = BLIND
+    cluster.change(model=OTHER)
+    waiting = []
+    for _ in range(12):
+        cluster.reconcile()
+        cluster.controllers()
+        waiting.append(sum(not p.scheduled for p in cluster.pods.values()))
+        assert cluster.ready() == 3
+    assert max(waiting) == 1
+    cluster.reconcile()
+    assert told(cluster, "CapacityAvailable") == ("False", "InsufficientGPU")
+    cluster.gpus = 6
+    cluster.settle()
+    assert {p.revision for p in cluster.pods.values()} == {cluster.revision}
+    assert told(cluster, "CapacityAvailable") == ("Unknown", "NodesNotReadable")
+
+
+def test_in_place_says_how_long_the_gap_will_be_until_it_is_over():
+    cluster = running(replicas=1, rollout={"capacity": "InPlace"}, gpus=1)
+    for pod in cluster.pods.values():
+        cluster.pods[pod.name] = replace(pod, ready_since=pod.created_at + 23)
+    cluster.change(model={"uri": "hf://org/another"})
+    cluster.reconcile()
+    assert "1 of 1 missing at a time, each for about 23 s" in cluster.status["rollout"]["message"]
+    for _ in range(4):
+        cluster.reconcile()
+        cluster.controllers()
+        cluster.now += 1
+    assert cluster.ready() == 0
+    assert (cluster.status["phase"], cluster.condition("Progressing")["reason"]) == ("RollingOut", "RevisionRollingOut")
+    assert "in place" in cluster.status["rollout"]["message"]
+    cluster.settle()
+    assert "rollout" not in cluster.status
+    assert cluster.status["phase"] == "Ready"
