@@ -75,17 +75,23 @@ def test_a_refusal_is_told_in_envoys_words(shrinking: Cluster) -> None:
     assert (route["status"], route["reason"], route["message"]) == ("False", "RejectedByEnvoy", "duplicate route")
 
 
-def test_the_plain_service_leads_to_the_stable_revision_and_back_to_all_without_a_gateway() -> None:
+def test_a_selector_that_someone_narrowed_is_put_back_whole() -> None:
     cluster = running(replicas=1)
-    everyone = cluster.objects["Service", "chat"].body["spec"]["selector"]
+    service = cluster.objects["Service", "chat"]
+    wanted = dict(service.body["spec"]["selector"])
+    narrowed = {**service.body, "spec": {**service.body["spec"], "selector": {**wanted, "color": "blue"}}}
+    cluster.objects["Service", "chat"] = replace(service, body=narrowed)
+    cluster.settle()
+    assert cluster.objects["Service", "chat"].body["spec"]["selector"] == wanted
+
+
+def test_the_address_for_clients_is_the_gateways_where_it_routes() -> None:
+    cluster = running(replicas=1)
     cluster.extra["settings"] = GATEWAY
     cluster.settle()
-    only = cluster.objects["Service", "chat"].body["spec"]["selector"]
-    assert only == {**everyone, "modelfleet.dev/revision": cluster.revision}
     assert cluster.status["url"] == "http://gateway"
     cluster.change(routing={"provider": "Service"})
     cluster.settle()
-    assert cluster.objects["Service", "chat"].body["spec"]["selector"] == everyone
     assert cluster.status["url"] == "http://chat.team.svc"
 
 

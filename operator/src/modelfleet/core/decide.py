@@ -72,7 +72,7 @@ def _keep(snapshot: Snapshot, *, revision: str) -> tuple[Action, ...]:
     keep = tuple(
         sorted(r for r in living_revisions if r and names.revision_name(name=snapshot.name, revision=r) not in gone)
     )
-    return (*upkeep.keep_objects(snapshot, revision=revision, revisions=keep), *forgotten)
+    return (*upkeep.keep_objects(snapshot, revisions=keep), *forgotten)
 
 
 def _refusal(snapshot: Snapshot, *, revision: str) -> str:

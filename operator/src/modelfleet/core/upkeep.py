@@ -10,31 +10,22 @@ from modelfleet.core import names
 from modelfleet.core.drift import holds
 from modelfleet.core.plan import Action, Apply, Create, Delete, Reason, RestoreTemplate, Select
 from modelfleet.core.render import objects
-from modelfleet.core.rollout.roles import stable
-from modelfleet.core.routing.provider import provider
 from modelfleet.core.world import Snapshot
 
 
-def wanted_objects(snapshot: Snapshot, *, revision: str, revisions: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+def wanted_objects(snapshot: Snapshot, *, revisions: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
     """Render the Services and the disruption budget that should exist."""
-    yield objects.stable_service(snapshot, only=_reachable_beside_the_gateway(snapshot, revision=revision))
+    yield objects.stable_service(snapshot)
     for each in revisions:
         yield objects.revision_service(snapshot, revision=each)
     yield objects.disruption_budget(snapshot)
 
 
-def _reachable_beside_the_gateway(snapshot: Snapshot, *, revision: str) -> str:
-    """Behind a gateway the plain Service leads to the stable revision: it knows no weights."""
-    spec = snapshot.spec
-    routed = spec is not None and provider(spec, gateway_url=snapshot.settings.gateway_url) == "Gateway"
-    return stable(snapshot, revision=revision) if routed else ""
-
-
-def keep_objects(snapshot: Snapshot, *, revision: str, revisions: tuple[str, ...]) -> tuple[Action, ...]:
+def keep_objects(snapshot: Snapshot, *, revisions: tuple[str, ...]) -> tuple[Action, ...]:
     """Create what is missing and repair what was changed."""
     live = {(o.kind, o.name): o for o in snapshot.objects}
     actions: list[Action] = []
-    for manifest in wanted_objects(snapshot, revision=revision, revisions=revisions):
+    for manifest in wanted_objects(snapshot, revisions=revisions):
         seen = live.get((manifest["kind"], manifest["metadata"]["name"]))
         if seen is None:
             actions.append(Create(manifest=manifest))

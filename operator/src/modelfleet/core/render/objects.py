@@ -80,9 +80,9 @@ def deployment(snapshot: Snapshot, *, revision: str, template: Mapping[str, Any]
     }
 
 
-def stable_service(snapshot: Snapshot, *, only: str) -> dict[str, Any]:
-    """Render the Service of the LLMDeployment's name: over all revisions, or over `only` one."""
-    selector = {names.OWNER: snapshot.name, names.ROTATION: "in", **({names.REVISION: only} if only else {})}
+def stable_service(snapshot: Snapshot) -> dict[str, Any]:
+    """Render the Service of the LLMDeployment's name. All revisions of a rolling update serve, so it selects them all."""
+    selector = {names.OWNER: snapshot.name, names.ROTATION: "in"}
     return _service(metadata=_metadata(snapshot, name=snapshot.name, revision=None), selector=selector)
 
 
