@@ -291,3 +291,27 @@ def test_before_the_first_answer_metrics_are_unknown():
     cluster.settle()
     told = cluster.condition("MetricsAvailable")
     assert (told["status"], told["reason"]) == ("Unknown", "AwaitingData")
+
+
+def started(cluster):
+    return [d["to"] for d in cluster.status["decisions"] if d["reason"] == "RevisionStarted"]
+
+
+def test_a_revision_is_told_once_also_when_the_operator_died_before_it_could():
+    cluster = Cluster(spec=words())
+    cluster.execute(decide(cluster.snapshot()), first=99)  # everything was written but the status
+    cluster.settle()
+    assert started(cluster) == [cluster.revision]
+    cluster.settle()
+    assert started(cluster) == [cluster.revision]
+
+
+def test_going_back_to_an_older_revision_is_told_too():
+    cluster = running()
+    first = cluster.revision
+    cluster.change(model={"uri": "hf://org/other"})
+    cluster.settle()
+    second = cluster.revision
+    cluster.change(model={"uri": "hf://org/model"})
+    cluster.settle()
+    assert started(cluster) == [first, second, first]

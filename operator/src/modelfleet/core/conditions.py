@@ -30,6 +30,15 @@ def timestamp(now: float) -> str:
     return datetime.fromtimestamp(int(now), tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def moment(now: float) -> str:
+    """Write a time to the microsecond, where an order within one second matters.
+
+    >>> moment(0.25)
+    '1970-01-01T00:00:00.250000Z'
+    """
+    return datetime.fromtimestamp(now, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def condition(kind: str, status: bool | None, reason: str, message: str = "") -> dict[str, Any]:  # noqa: FBT001 - a condition's status reads best in place
     """Write one condition; None is Unknown."""
     word = "Unknown" if status is None else str(status)

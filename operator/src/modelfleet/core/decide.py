@@ -19,6 +19,7 @@ from modelfleet.core.rollout.targets import UNLIMITED, Count, Inputs, Targets, n
 from modelfleet.core.world import Snapshot, Workload
 
 RETRY_CAPACITY_SECONDS = 30.0
+STARTED = "RevisionStarted"
 ASK_ENVOYS_SECONDS = 0.5
 """Between two questions while a replica waits to be out of every Envoy's routes; it usually takes milliseconds."""
 
@@ -176,13 +177,14 @@ def _start(snapshot: Snapshot, *, revision: str, replicas: int) -> tuple[Action,
 def _announce(snapshot: Snapshot, *, revision: str) -> tuple[Reason, ...]:
     """Tell of a revision that status does not show as wanted yet: also of one that an operator began and died over."""
     roles = {r.get("hash", ""): r.get("role") for r in snapshot.status.get("revisions") or ()}
-    if roles.get(revision) in {"stable", "new"}:
+    started = [d.get("to") for d in snapshot.status.get("decisions") or () if d.get("reason") == STARTED]
+    if roles.get(revision) in {"stable", "new"} or started[-1:] == [revision]:
         return ()
     before = next((hash_ for hash_, role in roles.items() if role == "stable"), "")
     return (
         Reason(
             kind="Rollout",
-            reason="RevisionStarted",
+            reason=STARTED,
             message=f"the spec asks for revision {revision}",
             before=before,
             after=revision,

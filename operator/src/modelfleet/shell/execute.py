@@ -9,7 +9,7 @@ from typing import Any, assert_never
 from modelfleet.adapters.errors import Gone, Refused
 from modelfleet.adapters.kube import JSON_PATCH, MERGE, Kube
 from modelfleet.core import names
-from modelfleet.core.conditions import timestamp
+from modelfleet.core.conditions import moment, timestamp
 from modelfleet.core.plan import (
     Action,
     Apply,
@@ -145,7 +145,7 @@ class Executor:
                 "labels": {names.ROTATION: "in" if action.in_rotation else "out"},
                 "annotations": {
                     names.DELETION_COST: None if action.in_rotation else VICTIM_COST,
-                    names.OUT_SINCE: None if action.in_rotation else timestamp(action.at),
+                    names.OUT_SINCE: None if action.in_rotation else moment(action.at),
                 },
             }
         }
