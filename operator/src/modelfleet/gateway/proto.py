@@ -5,6 +5,7 @@ The generated modules have no types; they are imported here only. Must not know 
 
 from typing import Any
 
+from envoy.config.accesslog.v3 import accesslog_pb2 as accesslog
 from envoy.config.cluster.v3 import circuit_breaker_pb2 as breaker
 from envoy.config.cluster.v3 import cluster_pb2 as cluster
 from envoy.config.cluster.v3 import outlier_detection_pb2 as outlier
@@ -29,10 +30,12 @@ from envoy.extensions.transport_sockets.tls.v3 import tls_pb2 as tls
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as upstream_http
 from envoy.service.discovery.v3 import discovery_pb2 as discovery
 from envoy.type.matcher.v3 import http_inputs_pb2 as inputs
-from google.protobuf import any_pb2, duration_pb2, struct_pb2
+from google.protobuf import any_pb2, duration_pb2, json_format, struct_pb2
 from xds.type.matcher.v3 import matcher_pb2 as matcher
+from xds.type.v3 import typed_struct_pb2 as typed_struct
 
 __all__ = [
+    "access_log",
     "any_pb2",
     "api_key",
     "base",
@@ -48,6 +51,7 @@ __all__ = [
     "inputs",
     "json_to_metadata",
     "listener",
+    "loose",
     "lua",
     "matcher",
     "outlier",
@@ -78,6 +82,21 @@ def packed(message: Any) -> Any:
 def typed(message: Any, *, name: str, kind: Any = None) -> Any:
     """Wrap a message as a named extension; `kind` is the wrapper where it is another than TypedExtensionConfig."""
     return (kind or extension.TypedExtensionConfig)(name=name, typed_config=packed(message))
+
+
+def loose(url: str, config: dict[str, Any]) -> Any:
+    """Wrap words as a message that the generated modules do not have, or have an older form of; Envoy reads them."""
+    wrapped = typed_struct.TypedStruct(type_url=url)
+    wrapped.value.update(config)
+    return packed(wrapped)
+
+
+def access_log(*, name: str, when: dict[str, Any] | None, config: Any) -> Any:
+    """Wrap an access logger with its filter, which is given in Envoy's JSON; None for every request."""
+    log = accesslog.AccessLog(name=name, typed_config=config)
+    if when is not None:
+        json_format.ParseDict(when, log.filter)
+    return log
 
 
 def duration(seconds: float) -> Any:

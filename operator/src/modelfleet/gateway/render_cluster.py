@@ -9,6 +9,7 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from modelfleet.core.routing.model import Revision, Served
 from modelfleet.gateway import proto
+from modelfleet.gateway.render_measures import labels
 
 NO_LIMIT = 1_000_000
 """Requests are bounded by the engines' own queues; Envoy's default of 1024 would cut a large fleet."""
@@ -38,6 +39,7 @@ def cluster(model: Served, revision: Revision) -> Any:
         eds_cluster_config=kind.EdsClusterConfig(eds_config=ads_source()),
         circuit_breakers=_breakers(),
         outlier_detection=_ejection(),
+        metadata=labels(revision=revision.name),
         typed_extension_protocol_options={options.DESCRIPTOR.full_name: proto.packed(options)},
     )
     rendered.upstream_connection_options.tcp_keepalive.SetInParent()

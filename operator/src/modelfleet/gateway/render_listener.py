@@ -12,6 +12,7 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from modelfleet.gateway import headers, proto
 from modelfleet.gateway.render_cluster import ads_source
+from modelfleet.gateway.render_measures import request_logs, try_logs
 from modelfleet.gateway.render_table import forwarding, key_sources
 from modelfleet.gateway.replies import local_replies
 
@@ -69,6 +70,7 @@ def _manager() -> Any:
         stat_prefix="requests",
         rds=proto.http.Rds(route_config_name=headers.ROUTES, config_source=ads_source()),
         http_filters=_filters(),
+        access_log=request_logs(),
         local_reply_config=json_format.ParseDict(local_replies(), proto.http.LocalReplyConfig()),
         # Silence is bounded per route; the manager's own five minutes would end a long prefill.
         stream_idle_timeout=proto.duration(0),
@@ -94,18 +96,24 @@ def _cleaned() -> Any:
 
 def _filters() -> list[Any]:
     keys = proto.api_key.ApiKeyAuth(key_sources=key_sources(), forwarding=forwarding())
-    script = proto.lua.Lua(default_source_code=proto.base.DataSource(inline_string=request_script()))
+    lua = proto.lua.Lua(default_source_code=proto.base.DataSource(inline_string=script()))
     chain = (
         (headers.API_KEYS, keys),
         ("envoy.filters.http.json_to_metadata", _body_reader()),
-        (headers.LUA, script),
-        ("envoy.filters.http.router", proto.router.Router()),
+        (headers.LUA, lua),
+        ("envoy.filters.http.router", _router()),
     )
     return [proto.typed(config, name=name, kind=proto.http.HttpFilter) for name, config in chain]
 
 
+def _router() -> Any:
+    router = proto.router.Router(upstream_log=try_logs())
+    router.upstream_log_options.flush_upstream_log_on_upstream_stream = True  # also when a try begins
+    return router
+
+
 def _body_reader() -> Any:
-    """Read the model's name from the body; Lua has no JSON parser of its own."""
+    """Read the model's name, and whether a stream is wanted, from the body; Lua has no JSON parser of its own."""
 
     def note(key: str, *, value: bool = True) -> dict[str, Any]:
         noted: dict[str, Any] = {"metadata_namespace": headers.METADATA, "key": key}
@@ -117,21 +125,26 @@ def _body_reader() -> Any:
         "on_missing": note("missing"),
         "on_error": note("malformed"),
     }
+    stream = {"selectors": [{"key": "stream"}], "on_present": note("stream", value=False)}
     rules = {
-        "rules": [rule],
+        "rules": [rule, stream],
         "allow_content_types_regex": {"regex": r"(?i)application/json\s*(;.*)?"},
     }
     return json_format.ParseDict({"request_rules": rules}, proto.json_to_metadata.JsonToMetadata())
 
 
-def request_script() -> str:
-    """Give the Lua of the request path, its constants first."""
+def script() -> str:
+    """Give the Lua of requests and of answers, its constants first."""
     operations = ", ".join(f'["{path}"] = true' for path in headers.OPERATIONS)
+    streams = ", ".join(f'["{path}"] = true' for path in headers.USAGE_ON_REQUEST)
     constants = (
         f'local MODEL_HEADER = "{headers.MODEL}"',
         f'local PREFIX_HEADER = "{headers.PREFIX}"',
         f'local METADATA = "{headers.METADATA}"',
+        f'local TENANT_HEADER = "{headers.TENANT}"',
         f'local LISTING = "{headers.LISTING}"',
         f"local OPERATIONS = {{{operations}}}",
+        f"local USAGE_ON_REQUEST = {{{streams}}}",
     )
-    return "\n".join((*constants, files("modelfleet.gateway").joinpath("request.lua").read_text()))
+    scripts = (files("modelfleet.gateway").joinpath(name).read_text() for name in ("request.lua", "response.lua"))
+    return "\n".join((*constants, *scripts))

@@ -12,6 +12,7 @@ from modelfleet.core.routing.model import Served
 from modelfleet.core.routing.weights import effective
 from modelfleet.gateway import headers, proto
 from modelfleet.gateway.render_cluster import cluster_name
+from modelfleet.gateway.render_measures import labels
 
 RETRY_ON = "connect-failure,refused-stream,reset,retriable-status-codes"
 RETRIED_STATUSES = (429, 503, 504)
@@ -30,6 +31,8 @@ def model_routes(model: Served, *, admission: Admission, alias: bool) -> Any:
     """
     hints = _hints(model, alias=alias)
     found = [*_refusals(admission), *_chosen(model, hints), _weighted(model, hints)]
+    for route in found:
+        route.metadata.MergeFrom(labels(namespace=model.namespace, name=model.name))
     return proto.route.RouteList(routes=found)
 
 
@@ -155,6 +158,7 @@ def _hash_policies(model: Served) -> list[Any]:
 def _hints(model: Served, *, alias: bool) -> Any:
     """Tell request.lua what this route needs of the body."""
     hints = proto.base.Metadata()
+    hints.filter_metadata[headers.LUA].update({"counted": True})
     if alias:
         hints.filter_metadata[headers.LUA].update({"name": model.served_name})
     if model.balance == "PrefixAffinity" and model.stickiness is None:

@@ -40,6 +40,7 @@ def table(*, routes: Mapping[str, Any], listing: Any, keys: Iterable[ApiKey], op
         domains=["*"],
         matcher=choice,
         typed_per_filter_config={headers.API_KEYS: proto.packed(_keys(keys))},
+        include_request_attempt_count=True,
     )
     return proto.routes.RouteConfiguration(
         name=headers.ROUTES,

@@ -25,10 +25,18 @@ local function rename(text, alias, name)
   return (text:gsub('("model"%s*:%s*")' .. pattern .. '"', function(before) return before .. name .. '"' end))
 end
 
+-- Last in the object: of two equal keys engines take the second, so that it also counts where the client said no.
+local function ask_for_usage(text)
+  local stop = text:find("}%s*$")
+  return text:sub(1, stop - 1) .. ',"stream_options":{"include_usage":true}}'
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   local path = headers:get(":path"):match("^[^?]*")
   local method = headers:get(":method")
+  -- From here on who asks is known, and the request is counted.
+  handle:streamInfo():dynamicMetadata():set(METADATA, "tenant", headers:get(TENANT_HEADER) or "")
   if path == "/v1/models" then
     if method ~= "GET" then return refuse(handle, "405", "use GET for " .. path) end
     headers:replace(MODEL_HEADER, LISTING)
@@ -54,10 +62,17 @@ function envoy_on_request(handle)
 
   local hints = handle:metadata()
   local name, hashed = hints:get("name"), hints:get("prefix")
-  if name == nil and hashed == nil then return end
+  local uncounted = hints:get("counted") and found.stream == true and USAGE_ON_REQUEST[path]
+  if name == nil and hashed == nil and not uncounted then return end
   local body = handle:body()
   local text = body:getBytes(0, body:length())
   -- Reading the body paused this script: what was taken before, headers too, may not be used after.
   if hashed ~= nil then handle:headers():replace(PREFIX_HEADER, prefix_hash(text)) end
-  if name ~= nil then body:setBytes(rename(text, model, name)) end
+  local sent = text
+  if name ~= nil then sent = rename(sent, model, name) end
+  if uncounted and not text:find('"include_usage"%s*:%s*true') then
+    sent = ask_for_usage(sent)
+    handle:streamInfo():dynamicMetadata():set(METADATA, "added", true)
+  end
+  if sent ~= text then body:setBytes(sent) end
 end

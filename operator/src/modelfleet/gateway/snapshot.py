@@ -73,12 +73,11 @@ class Renderer:
         self._listener = resource(listener(settings))
         self._models: dict[str, _Rendered] = {}
         self._table: tuple[tuple[Any, ...], Resource] | None = None
+        self._known: tuple[tuple[Any, ...], Names, Mapping[str, Admission]] | None = None
 
     def render(self, fleet: Fleet, *, secrets: Iterable[Any] = ()) -> Snapshot:
         """Render a fleet; `secrets` are further resources for the edge."""
-        names = resolve(fleet.models)
-        tenants = sorted({one.tenant for one in fleet.keys})
-        admitted = {m.uid: admission(m, fleet=fleet, tenants=tenants) for m in fleet.models}
+        names, admitted = self._rights(fleet)
         models = {m.uid: self._model(m, names=names, admitted=admitted[m.uid]) for m in fleet.models}
         self._models = models
         return Snapshot(
@@ -91,6 +90,20 @@ class Renderer:
             },
             models={uid: m.state for uid, m in models.items()},
         )
+
+    def _rights(self, fleet: Fleet) -> tuple[Names, Mapping[str, Admission]]:
+        """Say which names reach whom and who may; pods, which come and go most, change nothing of it."""
+        given = (
+            tuple((m.uid, m.created, m.served_name, m.adapter_names, m.allowed_tenants) for m in fleet.models),
+            fleet.keys,
+            fleet.access,
+            fleet.namespaces,
+        )
+        if self._known is None or self._known[0] != given:
+            tenants = sorted({one.tenant for one in fleet.keys})
+            admitted = {m.uid: admission(m, fleet=fleet, tenants=tenants) for m in fleet.models}
+            self._known = (given, resolve(fleet.models), admitted)
+        return self._known[1:]
 
     def _model(self, model: Served, *, names: Names, admitted: Admission) -> _Rendered:
         given = (model, names.of[model.uid], admitted)
