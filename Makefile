@@ -78,7 +78,7 @@ demo: $(STAMP) ## From nothing to a model that answers and scales (root)
 e2e: $(STAMP) ## The short set of scenarios on the whole cluster
 	$(BIN)/pytest -q e2e/scenarios -m short
 
-e2e-full: $(STAMP) ## Every scenario on the whole cluster
+e2e-full: test-runtime $(STAMP) ## The supervisor on real vLLM, then every scenario on the whole cluster
 	$(BIN)/pytest -q e2e/scenarios
 
 bench-reconcile: $(STAMP) ## Figures of the operator on a faked fleet

@@ -1,18 +1,25 @@
-"""Fixtures of the scenarios: the whole cluster, brought up once and left up, and a namespace for each test."""
+"""Fixtures of the scenarios: the whole cluster with ModelFleet, brought up once and left up, and namespaces of tests."""
 
 from __future__ import annotations
 
+import fcntl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import yaml
 
+from e2e import fleet
 from e2e.cluster import addons, whole
-from e2e.cluster.node_config import NODE
 from e2e.doubles.gpus import Bench
+from e2e.llm import Llm
+
+SESSION_LOCK = Path("/run/lock/modelfleet-scenarios.lock")
+"""There is one cluster on a machine: two sessions, of two clones, would take it from each other."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +35,10 @@ class Cluster:
     def apply(self, *manifests: Mapping[str, object]) -> None:
         self.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all([dict(each) for each in manifests]))
 
-    def allocatable(self) -> int:
+    @staticmethod
+    def allocatable() -> int:
         """GPUs that the node offers."""
-        path = r"jsonpath={.status.allocatable.nvidia\.com/gpu}"
-        return int(self.kubectl("get", "node", NODE, "-o", path) or 0)
+        return whole.gpus()
 
     @staticmethod
     def eventually(seen: Callable[[], object], *, equals: object, seconds: float = 30) -> None:
@@ -50,19 +57,59 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
-    """The whole cluster, adopted if it is healthy."""
-    whole.up()
-    return Cluster(gpus=Bench(folder=whole.root() / "doubles"))
+def cluster() -> Iterator[Cluster]:
+    """The whole cluster, adopted if it is healthy, and this session's own while it lasts."""
+    with SESSION_LOCK.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        whole.up()
+        yield Cluster(gpus=Bench(folder=whole.root() / "doubles"))
+
+
+@pytest.fixture(scope="session")
+def modelfleet(cluster: Cluster) -> Cluster:
+    """The cluster with today's chart and images."""
+    fleet.load_images()
+    fleet.install()
+    return cluster
+
+
+@contextmanager
+def own_namespace() -> Iterator[str]:
+    """Make a namespace that is removed with everything in it, without waiting for that."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    whole.kubectl("create", "namespace", name)
+    yield name
+    whole.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@contextmanager
+def own_llm(*, model: str = "tiny") -> Iterator[Llm]:
+    """Make a namespace with a model in a volume, for an LLMDeployment that is yet to be applied."""
+    with own_namespace() as namespace:
+        fleet.provide_model(namespace=namespace, model=model)
+        yield Llm(namespace=namespace, model=model)
+        whole.kubectl("delete", "pv", f"{namespace}-{model}", "--wait=false")
 
 
 @pytest.fixture
-def namespace(cluster: Cluster) -> Iterator[str]:
-    """A namespace of the test's own, removed with everything in it."""
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    cluster.kubectl("create", "namespace", name)
-    yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+def namespace(cluster: Cluster) -> Iterator[str]:  # noqa: ARG001 - the cluster must be there
+    """A namespace of the test's own."""
+    with own_namespace() as name:
+        yield name
+
+
+@pytest.fixture
+def llm(modelfleet: Cluster) -> Iterator[Llm]:  # noqa: ARG001 - ModelFleet must be there
+    """An LLMDeployment of the test's own, with the tiny model; not applied yet."""
+    with own_llm() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def shared(modelfleet: Cluster) -> Iterator[Llm]:  # noqa: ARG001 - as above
+    """An LLMDeployment of the file: each test applies what it needs, and finds the pods that are there already."""
+    with own_llm() as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

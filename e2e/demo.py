@@ -88,7 +88,7 @@ def main() -> int:
     except (DemoError, BuildError, HostError, RuntimeError, OSError, httpx.HTTPError) as error:
         console.print(f"[red]✗[/] {error}")
         console.print(
-            "  look at: make cluster-status, and the operator's log: kubectl logs -n modelfleet-system -l app.kubernetes.io/name=modelfleet"
+            "  look at: make cluster-status, and the operator's log: kubectl logs -n modelfleet-system -l app.kubernetes.io/name=modelfleet-operator"
         )
         return 1
     except subprocess.CalledProcessError as error:

@@ -25,16 +25,27 @@ VALUES: dict[str, Any] = {
     # The embedded cluster's GPUs are simulated: pods that claim one run the CPU build.
     "engineImages": {"vLLM": {"gpu": images.VLLM_CPU.name, "cpu": images.VLLM_CPU.name}},
     "prometheus": {"url": PROMETHEUS},
+    "gateway": {"enabled": False},
 }
 PYTHON = "/opt/modelfleet/bin/python"
 
 Say = Callable[[str], None]
 
 
-def load_images(*, say: Say = print) -> None:
-    """Build the project's images where their inputs changed, and give the node what it does not have."""
-    for recipe in (images.OPERATOR, images.VLLM_CPU):
-        image = images.build(recipe)
+_built: dict[str, images.Image] = {}
+
+
+def built(recipe: images.Recipe) -> images.Image:
+    """Build an image once in this process: what is installed later is what was loaded first."""
+    if recipe.name not in _built:
+        _built[recipe.name] = images.build(recipe)
+    return _built[recipe.name]
+
+
+def load_images(*recipes: images.Recipe, say: Say = print) -> None:
+    """Build images (the project's two unless told) where inputs changed, and give the node what it does not have."""
+    for recipe in recipes or (images.OPERATOR, images.VLLM_CPU):
+        image = built(recipe)
         marker = whole.root() / "images" / f"loaded-{image.archive.stem}"
         if marker.exists() and recipe.name in whole.ctr("images", "list", "-q"):
             continue
@@ -55,15 +66,17 @@ def helm(*argv: str) -> str:
     return done.stdout
 
 
-def install(*, values: Mapping[str, Any] | None = None) -> None:
+def install(*, operator: images.Recipe = images.OPERATOR, values: Mapping[str, Any] | None = None) -> None:
     """Install or upgrade the chart and wait until the operator is ready.
 
     An image keeps its tag while it is developed, so its content is written on the pods: a new one restarts them.
     """
-    key = images.build(images.OPERATOR).key
-    merged = {**VALUES, "podAnnotations": {"modelfleet.dev/image-content": key}, **(values or {})}
+    own = {
+        "image": {"tag": operator.name.rpartition(":")[2]},
+        "podAnnotations": {"modelfleet.dev/image-content": built(operator).key},
+    }
     path = whole.root() / "images" / "values.yaml"
-    path.write_text(yaml.safe_dump(merged))
+    path.write_text(yaml.safe_dump({**VALUES, **own, **(values or {})}))
     chart = images.ROOT / "charts" / "modelfleet"
     helm(
         "upgrade", "--install", RELEASE, str(chart), "--namespace", NAMESPACE, "--create-namespace",
@@ -71,10 +84,24 @@ def install(*, values: Mapping[str, Any] | None = None) -> None:
     )  # fmt: skip
 
 
+def operators() -> list[dict[str, Any]]:
+    """The operator's pods, also those that are leaving."""
+    argv = ("get", "pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=modelfleet-operator", "-o", "json")
+    found: list[dict[str, Any]] = json.loads(whole.kubectl(*argv))["items"]
+    return found
+
+
+def leader() -> str:
+    """Name of the operator's pod that holds the Lease; empty when none of them does."""
+    lease = json.loads(whole.kubectl("get", "lease", RELEASE, "-n", NAMESPACE, "-o", "json"))
+    holder = str(lease["spec"].get("holderIdentity") or "")
+    names = (pod["metadata"]["name"] for pod in operators())
+    return next((name for name in names if holder.startswith(name)), "")
+
+
 def provide_model(*, namespace: str, model: str = "smollm2") -> None:
     """Offer a converted model's folder as a read-only claim of the model's name, the model in a folder of that name."""
-    built = images.build(images.VLLM_CPU)
-    folder = {"smollm2": models.smollm2, "tiny": models.tiny}[model](image=built)
+    folder = {"smollm2": models.smollm2, "tiny": models.tiny}[model](image=built(images.VLLM_CPU))
     volume = f"{namespace}-{model}"
     here = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}]}
     manifests = [
@@ -140,31 +167,13 @@ def ask(*, namespace: str, name: str, question: str, tokens: int = 24) -> tuple[
     return text, answer["usage"]["completion_tokens"] / (time.monotonic() - begun)
 
 
-LOAD = """
-import asyncio, httpx, sys, time
-url, model, streams, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-body = {"model": model, "prompt": "Once upon a time", "max_tokens": 160, "ignore_eos": True}
-end, done, failed = time.monotonic() + seconds, 0, 0
-async def stream():
-    global done, failed
-    while time.monotonic() < end:
-        async with httpx.AsyncClient(timeout=300) as client:  # a new connection: it may reach a new replica
-            try:
-                (await client.post(url + "/v1/completions", json=body)).raise_for_status()
-                done += 1
-            except httpx.HTTPError as error:
-                failed += 1
-                print("failed", repr(error), flush=True)
-async def main():
-    await asyncio.gather(*(stream() for _ in range(streams)))
-asyncio.run(main())
-print(f"requests {done} failed {failed}", flush=True)
-"""
-"""A bounded number of clients for a bounded time, each with one request at a time."""
+CLIENT = images.ROOT / "e2e" / "stream_client.py"
+"""The program of the load pod: a bounded number of clients for a bounded time."""
 
 
-def send_load(*, namespace: str, name: str, streams: int, seconds: float, pod: str = "load") -> None:
+def send_load(*, namespace: str, name: str, streams: int, seconds: float, tokens: int = 160, pod: str = "load") -> None:
     """Start a pod in the same namespace that sends requests to the stable Service, and only there."""
+    arguments = [f"http://{name}", name, str(streams), str(seconds), str(tokens)]
     manifest = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -178,7 +187,9 @@ def send_load(*, namespace: str, name: str, streams: int, seconds: float, pod: s
                     "name": "load",
                     "image": images.OPERATOR.name,
                     "imagePullPolicy": "IfNotPresent",
-                    "command": [PYTHON, "-c", LOAD, f"http://{name}", name, str(streams), str(seconds)],
+                    "command": [PYTHON, "-c", CLIENT.read_text(), *arguments],
+                    # Its fair share beside busy engines: a starved client would measure itself.
+                    "resources": {"requests": {"cpu": "100m"}},
                 }
             ],
         },
@@ -186,6 +197,18 @@ def send_load(*, namespace: str, name: str, streams: int, seconds: float, pod: s
     whole.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(manifest))
 
 
+def load_counts(*, namespace: str, pod: str = "load") -> dict[str, Any]:
+    """How the streams fare: open, finished, cut and failed ones, and the most frequent problems."""
+    lines = whole.kubectl("logs", pod, "-n", namespace, "--tail=1").splitlines()
+    counts: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    return counts
+
+
+def end_load(*, namespace: str, pod: str = "load") -> None:
+    """Let no new stream begin; those that have begun go on to their end, and then the pod has Succeeded."""
+    whole.kubectl("exec", pod, "-n", namespace, "--", PYTHON, "-c", "import os; os.kill(1, 15)")
+
+
 def stop_load(*, namespace: str, pod: str = "load") -> None:
-    """End the load."""
+    """Remove the load at once, whatever its streams are doing."""
     whole.kubectl("delete", "pod", pod, "-n", namespace, "--ignore-not-found", "--wait=true")

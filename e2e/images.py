@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +66,14 @@ OPERATOR = Recipe(
     dockerfile="operator/Dockerfile",
     inputs=("pyproject.toml", "README.md", "LICENSE", "operator/src"),
 )
+ENVOY = Recipe(
+    name="registry.local/modelfleet/envoy:dev",
+    context="e2e/envoy-image",
+    dockerfile="e2e/envoy-image/Dockerfile",
+    inputs=(),
+)
+NEXT_OPERATOR = replace(OPERATOR, name="registry.local/modelfleet/operator:next", args={"RENDERING_VERSION": "next"})
+"""The operator with another version of its renderer, as a later release would have: tests upgrade to it."""
 
 
 def build(recipe: Recipe, *, export: bool = True) -> Image:

@@ -1,0 +1,66 @@
+"""What a user got wrong is told in a condition with what to do; the operator goes on, and a deletion never hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from e2e import fleet
+from e2e.conftest import Cluster, own_llm
+from e2e.llm import ENGINE, Llm, restarts, uids
+from modelfleet.core.failures import ADVICE
+
+ON_CPU = {"resource": "none"}
+FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "no-image": ({"engine": {**ENGINE, "image": "registry.local/nowhere/vllm:none"}}, "ImagePullFailed"),
+    "no-model": ({"model": {"uri": "pvc://tiny/nothing-here"}}, "ModelNotFound"),
+    "bad-value": ({"engine": {**ENGINE, "args": [*ENGINE["args"], "--dtype=float13"]}}, "InvalidEngineArgument"),
+    "too-long": ({"engine": {**ENGINE, "args": [*ENGINE["args"], "--max-model-len=999999"]}}, "ContextTooLong"),
+    "no-secret": ({"model": {"uri": "pvc://tiny/tiny", "secretRef": {"name": "none"}}}, "ConfigMissing"),
+}
+"""What is asked for, and the reason that is told."""
+
+
+@pytest.fixture(scope="module")
+def broken(modelfleet: Cluster) -> Iterator[dict[str, Llm]]:  # noqa: ARG001 - ModelFleet must be there
+    """One LLMDeployment for each fault, all at once."""
+    with own_llm() as one:
+        every = {name: Llm(namespace=one.namespace, name=name) for name in FAULTS}
+        for name, llm in every.items():
+            llm.apply(accelerator=ON_CPU, **FAULTS[name][0])
+        yield every
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_told_with_what_to_do(broken: dict[str, Llm], name: str) -> None:
+    """Given something that cannot work, when it is applied, then conditions name it and say what to do about it."""
+    before, llm, reason = fleet.operators(), broken[name], FAULTS[name][1]
+    llm.until(reason, lambda: llm.condition("Degraded") == ("True", reason), seconds=300)
+    assert llm.condition("Ready") == ("False", reason)
+    assert ADVICE[reason] in llm.message("Ready")
+    assert llm.status()["phase"] == "Degraded"
+    events = llm.kubectl("events", f"--for=llmdeployment.modelfleet.dev/{name}")
+    assert reason in events
+    assert len(before) == 2
+    after = fleet.operators()
+    assert (uids(after), restarts(after)) == (uids(before), restarts(before))
+
+
+def test_what_was_missing_heals_it(broken: dict[str, Llm]) -> None:
+    """Given a replica that waits for its Secret, when the Secret is made, then the model serves."""
+    llm = broken["no-secret"]
+    llm.kubectl("create", "secret", "generic", "none", "--from-literal=HF_TOKEN=x")
+    llm.await_settled(replicas=1)
+    assert llm.condition("Degraded")[0] == "False"
+
+
+def test_deleted_while_it_loads(llm: Llm) -> None:
+    """Given a replica that loads its model, when the LLMDeployment is deleted, then all of it is gone in seconds."""
+    llm.apply()
+    llm.until("a loading engine", lambda: [p for p in llm.pods() if p["status"]["phase"] == "Running"])
+    llm.kubectl("delete", "llmdep", llm.name, "--wait=true", "--timeout=60s")
+    kinds = "pods,replicasets,deployments,controllerrevisions,services,endpointslices,poddisruptionbudgets"
+    # Below the 75 s of grace: an engine that has served nobody is not waited for.
+    llm.until("nothing left", lambda: not llm.owned(kinds), seconds=60)

@@ -1,0 +1,58 @@
+"""Streams from a load pod to an LLMDeployment, counted to the last one.
+
+Sits on `fleet`, which starts the pod; its program is `stream_client.py`. It must not judge the counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from e2e import fleet
+from e2e.llm import Llm
+
+TOKENS = 400
+"""Some seconds of an answer when a dozen share two cores."""
+
+
+class Streams:
+    """What a scenario may do with running streams."""
+
+    def __init__(self, *, llm: Llm, count: int) -> None:
+        self._llm, self._count = llm, count
+
+    def counts(self) -> dict[str, Any]:
+        """How many are open, finished, cut and failed so far, and the most frequent problems."""
+        return fleet.load_counts(namespace=self._llm.namespace)
+
+    def await_finished(self, *, more: int = 0, seconds: float = 120.0) -> None:
+        """Wait until `more` streams have ended well from now on; one for each client unless told."""
+        wanted = self.counts().get("finished", 0) + (more or self._count)
+        self._llm.until(
+            f"{wanted} whole streams",
+            lambda: (counts := self.counts()) and counts["finished"] >= wanted and counts,
+            seconds=seconds,
+        )
+
+    def end(self, *, seconds: float = 180.0) -> dict[str, Any]:
+        """Begin no more, wait for the end of those that run, and return the last counts."""
+        fleet.end_load(namespace=self._llm.namespace)
+        phase = ("get", "pod", "load", "-o", "jsonpath={.status.phase}")
+        self._llm.until(
+            "the end of the streams", lambda: self._llm.kubectl(*phase) in {"Succeeded", "Failed"}, seconds=seconds
+        )
+        return self.counts()
+
+
+@contextmanager
+def streams(llm: Llm, *, count: int, tokens: int = TOKENS, seconds: float = 900.0) -> Iterator[Streams]:
+    """Keep `count` streams going at a time; each client begins its next when one has ended."""
+    fleet.stop_load(namespace=llm.namespace)
+    fleet.send_load(namespace=llm.namespace, name=llm.name, streams=count, seconds=seconds, tokens=tokens)
+    flow = Streams(llm=llm, count=count)
+    try:
+        llm.until("the load pod", flow.counts, seconds=60)
+        yield flow
+    finally:
+        fleet.stop_load(namespace=llm.namespace)
