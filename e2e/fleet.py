@@ -6,21 +6,25 @@ Used by the demo and by the scenarios, so that both walk the same path. It must 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
 
-from e2e import images, models
-from e2e.cluster import build, whole
+from e2e import image_delivery, images, models
+from e2e.cluster import build, external, whole
 from e2e.cluster.node_config import NODE
 
 NAMESPACE = "modelfleet-system"
 RELEASE = "modelfleet"
-PROMETHEUS = "http://prometheus.monitoring.svc:9090"
+PROMETHEUS = os.environ.get("PROMETHEUS_URL", "http://prometheus.monitoring.svc:9090")
+"""Prometheus as pods reach it; on a cluster of your own say where yours is."""
 VALUES: dict[str, Any] = {
     # The embedded cluster's GPUs are simulated: pods that claim one run the CPU build.
     "engineImages": {"vLLM": {"gpu": images.VLLM_CPU.name, "cpu": images.VLLM_CPU.name}},
@@ -33,6 +37,8 @@ Say = Callable[[str], None]
 
 
 _built: dict[str, images.Image] = {}
+_delivered: dict[str, str] = {}
+"""Image → its name on a cluster that is not ours."""
 
 
 def built(recipe: images.Recipe) -> images.Image:
@@ -46,6 +52,10 @@ def load_images(*recipes: images.Recipe, say: Say = print) -> None:
     """Build images (the project's two unless told) where inputs changed, and give the node what it does not have."""
     for recipe in recipes or (images.OPERATOR, images.VLLM_CPU):
         image = built(recipe)
+        if kubeconfig := external.configured():
+            say(f"delivering {recipe.name}")
+            _delivered[recipe.name] = image_delivery.deliver(image, kubeconfig=kubeconfig)
+            continue
         marker = whole.root() / "images" / f"loaded-{image.archive.stem}"
         if marker.exists() and recipe.name in whole.ctr("images", "list", "-q"):
             continue
@@ -75,13 +85,16 @@ def install(*, operator: images.Recipe = images.OPERATOR, values: Mapping[str, A
         "image": {"tag": operator.name.rpartition(":")[2]},
         "podAnnotations": {"modelfleet.dev/image-content": built(operator).key},
     }
-    path = whole.root() / "images" / "values.yaml"
-    path.write_text(yaml.safe_dump({**VALUES, **own, **(values or {})}))
+    if _delivered:
+        own |= image_delivery.chart_values(operator=_delivered[operator.name], engine=_delivered[images.VLLM_CPU.name])
     chart = images.ROOT / "charts" / "modelfleet"
-    helm(
-        "upgrade", "--install", RELEASE, str(chart), "--namespace", NAMESPACE, "--create-namespace",
-        "--values", str(path), "--wait", "--timeout", "180s",
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="modelfleet-values-") as folder:
+        path = Path(folder) / "values.yaml"
+        path.write_text(yaml.safe_dump({**VALUES, **own, **(values or {})}))
+        helm(
+            "upgrade", "--install", RELEASE, str(chart), "--namespace", NAMESPACE, "--create-namespace",
+            "--values", str(path), "--wait", "--timeout", "180s",
+        )  # fmt: skip
 
 
 def operators() -> list[dict[str, Any]]:
@@ -101,6 +114,8 @@ def leader() -> str:
 
 def provide_model(*, namespace: str, model: str = "smollm2") -> None:
     """Offer a converted model's folder as a read-only claim of the model's name, the model in a folder of that name."""
+    if external.configured():
+        raise RuntimeError("models come from a folder of the embedded cluster's node; on your own cluster make a claim")
     folder = {"smollm2": models.smollm2, "tiny": models.tiny}[model](image=built(images.VLLM_CPU))
     volume = f"{namespace}-{model}"
     here = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}]}
