@@ -64,7 +64,8 @@ def fleets(draw):
     rollout = {"capacity": capacity, "maxSurge": surge, "maxUnavailable": unavailable, "revisionHistoryLimit": 1}
     # Capacity allows: a spare device, or leave to go without one replica.
     spare = 0 if capacity == "InPlace" or (capacity == "Auto" and unavailable) else 1
-    return Cluster(spec=words(replicas=replicas, rollout=rollout), gpus=replicas + spare + draw(st.integers(0, 2)))
+    gpus = replicas + spare + draw(st.integers(0, 2))
+    return Cluster(spec=words(replicas=replicas, rollout=rollout), gpus=gpus, drain=draw(st.integers(0, 2)))
 
 
 events = st.lists(
@@ -108,6 +109,8 @@ def play(cluster, story, data):
         cluster.now += 1
         assert cluster.ready() >= min(before, desired - loss), (event, cluster.shape())
         assert sum(w.replicas for w in cluster.workloads.values()) <= most, (event, cluster.shape())
+        if rollout["capacity"] != "Surge" and cluster.gpus >= desired:
+            assert all(p.scheduled for p in cluster.pods.values()), (event, cluster.shape())
 
 
 @fast
@@ -127,10 +130,10 @@ def test_any_history_keeps_the_promises_and_ends_at_the_wanted_revision(cluster,
 
 
 @fast
-@given(st.integers(1, 4), events, st.data())
-def test_without_a_spare_device_nothing_is_lost_and_nothing_is_left_pending(replicas, story, data):
-    rollout = {"capacity": "Auto", "maxSurge": 1, "maxUnavailable": 0}
-    cluster = Cluster(spec=words(replicas=replicas, rollout=rollout), gpus=replicas)
+@given(st.integers(1, 4), st.sampled_from(["Auto", "InPlace"]), st.integers(0, 2), events, st.data())
+def test_without_a_spare_device_nothing_is_lost_and_nothing_is_left_pending(replicas, capacity, drain, story, data):
+    rollout = {"capacity": capacity, "maxSurge": 1, "maxUnavailable": 0}
+    cluster = Cluster(spec=words(replicas=replicas, rollout=rollout), gpus=replicas, drain=drain)
     play(cluster, story, data)
     cluster.settle()
     assert cluster.ready() == replicas

@@ -34,10 +34,13 @@ class Cluster:
     pods: dict[str, Replica] = field(default_factory=dict)
     objects: dict[tuple[str, str], OwnedObject] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    drain: int = 0
+    """How often the controllers come by while a pod that was deleted still finishes its requests, on its device."""
     status_writes: int = 0
 
     def __post_init__(self) -> None:
         self._ids = itertools.count(1)
+        self._leaving: dict[str, int] = {}
 
     def change(self, **changes: Any) -> None:
         self.spec = {key: value for key, value in (self.spec | changes).items() if value is not None}
@@ -53,12 +56,14 @@ class Cluster:
 
     @property
     def used(self) -> int:
+        """Devices that pods hold; one that leaves holds its own until it is gone."""
         return sum(p.scheduled for p in self.pods.values())
 
     @property
     def free(self) -> int:
         """Devices left; pods without a node count as used, as in `fit.room` (one device per replica here)."""
-        waiting = max(0, sum(w.replicas for w in self.workloads.values()) - self.used)
+        staying = sum(p.scheduled and not p.terminating for p in self.pods.values())
+        waiting = max(0, sum(w.replicas for w in self.workloads.values()) - staying)
         return max(0, self.gpus - self.used - waiting)
 
     def snapshot(self, **changes: Any) -> Snapshot:
@@ -147,12 +152,15 @@ class Cluster:
 
     def controllers(self) -> None:
         """Do what Kubernetes does: create and delete pods, the ReplicaSet's order, and give pods devices."""
+        for name in [name for name, left in self._leaving.items() if left <= 0]:
+            del self.pods[name], self._leaving[name]
+        self._leaving = {name: left - 1 for name, left in self._leaving.items()}
         for workload in self.workloads.values():
-            mine = [p for p in self.pods.values() if p.revision == workload.revision]
+            mine = [p for p in self.pods.values() if p.revision == workload.revision and not p.terminating]
             for pod in sorted(mine, key=lambda p: (p.scheduled, p.ready, p.in_rotation, -p.created_at))[
                 : max(0, len(mine) - workload.replicas)
             ]:
-                del self.pods[pod.name]
+                self._end(pod)
             for _ in range(workload.replicas - len(mine)):
                 name = f"pod-{self._next():0>5}"
                 self.pods[name] = Replica(
@@ -161,6 +169,13 @@ class Cluster:
                 )  # fmt: skip
         self._schedule()
 
+    def _end(self, pod: Replica) -> None:
+        if not self.drain:
+            del self.pods[pod.name]
+            return
+        self.pods[pod.name] = replace(pod, terminating=True, ready=False, resource_version=self._next())
+        self._leaving[pod.name] = self.drain - 1
+
     def _schedule(self) -> None:
         for pod in list(self.pods.values()):
             if not pod.scheduled and self.used < self.gpus:
@@ -168,7 +183,7 @@ class Cluster:
 
     def warm(self, *, count: int | None = None) -> None:
         """Let pods that have a node become ready; all of them by default."""
-        for pod in [p for p in self.pods.values() if p.scheduled and not p.ready][:count]:
+        for pod in [p for p in self.pods.values() if p.scheduled and not p.ready and not p.terminating][:count]:
             self.pods[pod.name] = replace(pod, ready=True, ready_since=self.now, resource_version=self._next())
 
     def ready(self, *, rotation: bool = True) -> int:
@@ -190,6 +205,7 @@ class Cluster:
         return (
             sorted((w.revision, w.replicas) for w in self.workloads.values()),
             sorted((p.name, p.ready, p.in_rotation, p.scheduled) for p in self.pods.values()),
+            sorted(self._leaving.items()),
         )
 
     def condition(self, kind: str) -> dict[str, Any]:

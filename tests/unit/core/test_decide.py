@@ -315,3 +315,18 @@ def test_going_back_to_an_older_revision_is_told_too():
     cluster.change(model={"uri": "hf://org/model"})
     cluster.settle()
     assert started(cluster) == [first, second, first]
+
+
+def test_in_place_the_new_replica_is_asked_for_when_the_old_one_has_left_its_device():
+    cluster = running(rollout={"capacity": "InPlace"}, gpus=1)
+    cluster.drain = 3
+    cluster.change(model={"uri": "hf://org/other"})
+    for _ in range(12):
+        cluster.reconcile()
+        assert all(p.scheduled for p in cluster.pods.values())
+        assert cluster.condition("CapacityAvailable")["status"] == "True"
+        cluster.controllers()
+        assert all(p.scheduled for p in cluster.pods.values())
+        cluster.warm()
+        cluster.now += 1
+    assert [p.revision for p in cluster.pods.values()] == [cluster.revision]

@@ -135,6 +135,9 @@ def _inputs(snapshot: Snapshot, *, current: Workload | None, olds: list[Workload
     # A claim rests for one timeout and is then made again: a node autoscaler acts on a waiting pod only.
     resting = bool(waiting) and snapshot.now - waiting < timeout
     given_back = resting and not pending and not snapshot.free_gpus
+    asked = sum(w.replicas for w in olds)
+    mine = current.revision if current else ""
+    old_pods = [r for r in snapshot.replicas if r.revision != mine and not r.failed]
     return Inputs(
         desired=wanted.replicas,
         new=Count(
@@ -143,8 +146,9 @@ def _inputs(snapshot: Snapshot, *, current: Workload | None, olds: list[Workload
             unscheduled=len(pending),
         ),
         old=Count(
-            replicas=sum(w.replicas for w in olds),
+            replicas=asked,
             ready=sum(r.ready and r.in_rotation for w in olds for r in living(snapshot.replicas, revision=w.revision)),
+            leaving=max(0, len(old_pods) - asked),
         ),
         max_surge=spec.rollout.max_surge,
         max_unavailable=spec.rollout.max_unavailable,

@@ -20,11 +20,12 @@ Capacity = Literal["Auto", "Surge", "InPlace"]
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """Replicas of one revision: asked for, ready, and without a node."""
+    """Replicas of one revision: asked for, ready, without a node, and no longer asked for but still on their devices."""
 
     replicas: int
     ready: int
     unscheduled: int = 0
+    leaving: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +75,24 @@ def next_targets(inputs: Inputs) -> Targets:
     >>> one = Count(replicas=1, ready=1)
     >>> next_targets(Inputs(desired=1, new=Count(replicas=0, ready=0), old=one, free=0, capacity="InPlace"))
     Targets(new=0, old=0, hold='')
+
+    Its devices are free when it is gone, not when it was told to go:
+
+    >>> gone = Count(replicas=0, ready=0, leaving=1)
+    >>> next_targets(Inputs(desired=1, new=Count(replicas=0, ready=0), old=gone, free=0, capacity="InPlace"))
+    Targets(new=0, old=0, hold='')
     """
     if inputs.old.replicas == 0:
-        return Targets(new=inputs.desired, old=0)
+        waits = inputs.old.leaving and inputs.capacity != "Surge"
+        return Targets(new=_raise_new(inputs) if waits else inputs.desired, old=0)
     new = _raise_new(inputs)
     old = _lower_old(inputs, surging=new > inputs.new.replicas)
     stuck = new == inputs.new.replicas and old == inputs.old.replicas
     waits_for_ready = inputs.new.replicas - inputs.new.unscheduled > inputs.new.ready
     given_back = inputs.capacity == "Surge" and inputs.claim_expired
     claiming = inputs.capacity == "Surge" and inputs.new.unscheduled > 0
-    held = given_back or (stuck and not waits_for_ready and not claiming)
+    drains = inputs.old.leaving > 0
+    held = given_back or (stuck and not waits_for_ready and not claiming and not drains)
     hold = "InsufficientCapacity" if held and new < inputs.desired else ""
     return Targets(new=new, old=old, hold=hold)
 
