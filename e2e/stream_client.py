@@ -20,7 +20,7 @@ WAIT_SECONDS = 120.0
 """For a connection and for each next part: a busy machine is slow, but a lost answer never comes."""
 
 counts: Counter[str] = Counter(open=0, finished=0, cut=0, failed=0)
-"""open: streams that gave a token and go on; finished: whole, with [DONE]; cut: begun, not whole; failed: not begun."""
+"""open: streams that gave a token and go on; finished: whole, with [DONE]; cut: begun, not whole; failed: no token."""
 problems: Counter[str] = Counter()
 
 
@@ -31,9 +31,10 @@ async def stream(*, url: str, model: str, tokens: int) -> str:
         "stream": True, "stream_options": {"include_usage": True},
     }  # fmt: skip
     events: list[str] = []
-    # A connection of its own: the Service may send it to another replica.
+    begun = False
     try:
         async with (
+            # A connection of its own: the Service may send it to another replica.
             httpx.AsyncClient(timeout=WAIT_SECONDS, trust_env=False) as client,
             client.stream("POST", f"{url}/v1/completions", json=body) as answer,
         ):
@@ -43,19 +44,20 @@ async def stream(*, url: str, model: str, tokens: int) -> str:
             async for line in answer.aiter_lines():
                 if line.startswith("data: "):
                     events.append(line.removeprefix("data: "))
-                    if len(events) == 1:
+                    # An engine that is leaving answers 200 and then an event with an error.
+                    if not begun and '"choices"' in events[-1]:
+                        begun = True
                         tell(open=1)
     except httpx.HTTPError as error:
         problems[repr(error)] += 1
     finally:
-        if events:
+        if begun:
             tell(open=-1)
-    if not events:
-        return "failed"
-    if events[-1] == "[DONE]" and given(events) == tokens:
+    if events[-1:] == ["[DONE]"] and given(events) == tokens:
         return "finished"
-    problems[f"ended after {len(events)} events with {events[-1][:200]}"] += 1
-    return "cut"
+    if events:
+        problems[f"ended after {len(events)} events with {events[-2:]}"[:400]] += 1
+    return "cut" if begun else "failed"
 
 
 def given(events: list[str]) -> int:
