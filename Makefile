@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv requirements format lint types imports crds chart-crds docs unit api chart test test-runtime cluster cluster-down cluster-status demo e2e e2e-full bench-reconcile clean
+.PHONY: help venv requirements format lint types imports crds chart-crds docs unit api chart test test-runtime cluster cluster-down cluster-status demo e2e e2e-full bench-reconcile bench-judgement bench-gateway clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -83,6 +83,12 @@ e2e-full: test-runtime $(STAMP) ## The supervisor on real vLLM, then every scena
 
 bench-reconcile: $(STAMP) ## Figures of the operator on a faked fleet
 	$(BIN)/python -m bench.reconcile
+
+bench-judgement: $(STAMP) ## How often a canary is judged wrongly, and how soon rightly (about 12 minutes)
+	$(BIN)/python -m bench.judgement
+
+bench-gateway: $(STAMP) ## Figures of the gateway beside plain Envoy and other routers; ARGS=--quick for less than a minute
+	$(BIN)/python -m bench.gateway $(ARGS)
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

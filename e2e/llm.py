@@ -146,8 +146,8 @@ class Llm:
 
     def picture(self) -> str:
         """The namespace, for the reader of a failure."""
-        said = yaml.safe_dump(self.status())
-        return said + self.kubectl("get", "deploy,pods", "-o", "wide") + self.kubectl("events")
+        told = (("get", "llmdep", "-o", "yaml"), ("get", "deploy,pods", "-o", "wide"), ("events",))
+        return "\n".join(self.kubectl(*argv) for argv in told)
 
     @contextmanager
     def watched(self) -> Iterator[list[State]]:

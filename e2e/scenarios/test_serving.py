@@ -1,101 +1,47 @@
-"""A model is served: the chart is installed, an LLMDeployment becomes real vLLM pods on GPUs, and answers."""
+"""A real model is served: an LLMDeployment becomes a vLLM pod on a GPU that answers, with or without ModelFleet."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-import yaml
 
 from e2e import fleet
-from e2e.cluster import addons, whole
-from e2e.conftest import Cluster
+from e2e.cluster import addons
+from e2e.conftest import Cluster, own_llm
+from e2e.doubles.gpus import RESOURCE
+from e2e.llm import Llm, restarts, uids
 
-ENGINE = yaml.safe_load("""
-args: [--max-model-len=512, --enforce-eager, --distributed-executor-backend=uni, --kv-cache-memory-bytes=64M]
-env:
-  - {name: VLLM_ENABLE_V1_MULTIPROCESSING, value: "0"}
-  - {name: VLLM_CPU_OMP_THREADS_BIND, value: nobind}
-  - {name: OMP_NUM_THREADS, value: "1"}
-""")
-READY_SECONDS = 420.0
-
-
-@pytest.fixture(scope="session")
-def modelfleet(cluster: Cluster) -> Cluster:
-    """The cluster with today's chart and images."""
-    fleet.load_images()
-    fleet.install()
-    return cluster
+QUESTION, ANSWER = "What is the capital of France?", "Paris"
 
 
 @pytest.fixture
-def served(modelfleet: Cluster, namespace: str) -> Iterator[str]:
-    """A namespace with the small real model as a volume; its persistent volume is removed afterwards."""
-    fleet.provide_model(namespace=namespace)
-    yield namespace
-    modelfleet.kubectl("delete", "pv", f"{namespace}-smollm2", "--wait=false")
-
-
-def wait(what: str, seen: Callable[[], object], done: Callable[[object], bool], *, seconds: float) -> None:
-    deadline, last = time.monotonic() + seconds, None
-    while time.monotonic() < deadline:
-        last = seen()
-        if done(last):
-            return
-        time.sleep(0.5)
-    pytest.fail(f"{what} did not happen within {seconds:.0f} s; last seen: {last}")
-
-
-def ready(namespace: str, *, replicas: int) -> None:
-    def seen() -> object:
-        return fleet.get(namespace=namespace, name="chat").get("status")
-
-    def done(status: object) -> bool:
-        return isinstance(status, dict) and status.get("phase") == "Ready" and status["readyReplicas"] == replicas
-
-    wait(f"{replicas} ready", seen, done, seconds=READY_SECONDS)
-
-
-def chat(namespace: str, *, args: tuple[str, ...] = ()) -> dict[str, object]:
-    return {
-        "apiVersion": "modelfleet.dev/v1alpha1",
-        "kind": "LLMDeployment",
-        "metadata": {"name": "chat", "namespace": namespace},
-        "spec": {
-            "model": {"uri": "pvc://smollm2/smollm2"},
-            "engine": {**ENGINE, "args": [*ENGINE["args"], *args]},
-            "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}},
-            "drain": {"timeoutSeconds": 30},
-            "replicas": 1,
-        },
-    }
+def real(modelfleet: Cluster) -> Iterator[Llm]:  # noqa: ARG001 - ModelFleet must be there
+    """An LLMDeployment with the small real model; not applied yet."""
+    with own_llm(model="smollm2") as one:
+        yield one
 
 
 @pytest.mark.short
-def test_a_model_answers_and_outlives_the_operator(modelfleet: Cluster, served: str) -> None:
-    """Given ModelFleet, when an LLMDeployment is applied, then the model answers; it still does without operator."""
-    modelfleet.apply(chat(served))
-    ready(served, replicas=1)
-    answer, _ = fleet.ask(namespace=served, name="chat", question="What is the capital of France?")
-    assert "Paris" in answer
+def test_a_model_answers_and_outlives_the_operator(real: Llm) -> None:
+    """Given ModelFleet, when an LLMDeployment is applied, then it answers; and still when the chart is uninstalled."""
+    real.apply()
+    real.await_settled(replicas=1)
+    assert ANSWER in fleet.ask(namespace=real.namespace, name=real.name, question=QUESTION)[0]
 
-    pod = json.loads(modelfleet.kubectl("get", "pods", "-n", served, "-o", "json"))["items"][0]
-    assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    query = f'vllm:num_requests_running{{namespace="{served}"}}'
-    wait("a scrape of vLLM", lambda: addons.query(query), bool, seconds=60)
+    (pod,) = before = real.pods()
+    assert pod["spec"]["containers"][0]["resources"]["limits"][RESOURCE] == "1"
+    query = f'vllm:num_requests_running{{namespace="{real.namespace}"}}'
+    real.until("a scrape of vLLM", lambda: addons.query(query))
 
     fleet.helm("uninstall", fleet.RELEASE, "--namespace", fleet.NAMESPACE, "--wait")
     try:
-        answer, _ = fleet.ask(namespace=served, name="chat", question="What is the capital of France?")
-        assert "Paris" in answer
-        after = json.loads(whole.kubectl("get", "pods", "-n", served, "-o", "json"))["items"][0]
-        assert after["metadata"]["uid"] == pod["metadata"]["uid"]
-        assert after["status"]["containerStatuses"][0]["restartCount"] == 0
+        real.until("no operator", lambda: not fleet.operators())
+        assert ANSWER in fleet.ask(namespace=real.namespace, name=real.name, question=QUESTION)[0]
+        assert uids(real.owned("pods")) == uids(before)
+        assert real.body()["spec"]["replicas"] == 1
     finally:
         fleet.install()
-    ready(served, replicas=1)
-    last = json.loads(whole.kubectl("get", "pods", "-n", served, "-o", "json"))["items"]
-    assert [p["metadata"]["uid"] for p in last] == [pod["metadata"]["uid"]]
+    real.await_settled(replicas=1)
+    assert uids(real.owned("pods")) == uids(before)
+    assert restarts(real.pods()) == 0

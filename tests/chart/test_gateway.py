@@ -8,14 +8,15 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from modelfleet.gateway.settings import GatewaySettings
+from modelfleet.gateway.settings import GatewaySettings, TenantSettings
 from modelfleet.settings import PREFIX, read
-from tests.chart.helm import NAMESPACE, Manifest, Refused, component, kinds, only, render
+from tests.chart.helm import COMPONENT, NAMESPACE, Manifest, Refused, component, kinds, only, render
 
+POLICY = "helm.sh/resource-policy"
 CONTROL, ENVOY = "modelfleet-gateway-control", "modelfleet-gateway"
 EVERYTHING: dict[str, Any] = {
     "access": "Open",
-    "tenants": {"research": {"namespaces": ["research", "shared"]}},
+    "tenants": {"research": {"namespaces": ["research", "shared"], "requestsPerSecond": 2.5}, "guests": {}},
     "tls": {"secretName": "edge"},
     "drainSeconds": 60,
     "control": {"replicas": 3},
@@ -71,10 +72,33 @@ def test_without_the_gateway_nothing_of_it_is_there():
     assert "MODELFLEET_GATEWAY_URL" not in str(only(manifests, "Deployment"))
 
 
+@pytest.mark.parametrize("more", [{}, {"certificates": "CertManager"}], ids=["chart", "cert-manager"])
+def test_what_the_gateway_needs_outlives_the_release_where_that_is_asked_for(more):
+    def policies(**gateway: Any) -> dict[tuple[str, str], str]:
+        made = render(gateway={**gateway, **more}, watchNamespaces=["team-a"])
+        return {
+            (m["kind"], m["metadata"]["name"]): (m["metadata"].get("annotations") or {}).get(POLICY, "")
+            for m in made
+            if m["metadata"]["labels"].get(COMPONENT) in {"gateway", "gateway-control"}
+        }
+
+    assert set(policies().values()) == {""}
+    kept = policies(keepOnUninstall=True, service={"annotations": {"a": "b"}})
+    assert {name for name, policy in kept.items() if policy != "keep"} == set()
+    assert kept.keys() == policies().keys()
+    assert {"Deployment", "Service", "Role", "RoleBinding", "ServiceAccount", "ConfigMap"} <= {kind for kind, _ in kept}
+    service = only(render(gateway={"keepOnUninstall": True, "service": {"annotations": {"a": "b"}}}), "Service", ENVOY)
+    assert service["metadata"]["annotations"] == {"a": "b", POLICY: "keep"}
+    operator = render(gateway={"keepOnUninstall": True})
+    assert POLICY not in only(operator, "Deployment", "modelfleet")["metadata"].get("annotations", {})
+
+
 def test_values_reach_the_control_process_as_settings():
     found = settings(render(gateway=EVERYTHING, watchNamespaces=["a", "b"]))
     assert (found.access, found.tls_secret, found.request_port) == ("Open", "edge", 8443)
-    assert (found.tenants, found.watch_namespaces) == ({"research": ("research", "shared")}, ("a", "b"))
+    assert found.watch_namespaces == ("a", "b")
+    research = TenantSettings(namespaces=("research", "shared"), requestsPerSecond=2.5)
+    assert found.tenants == {"research": research, "guests": TenantSettings()}
     plain = settings(render())
     assert (plain.access, plain.tls_secret, plain.request_port, plain.tenants) == ("Namespaced", "", 8080, {})
     assert plain.ads_tls_dir is not None
@@ -185,7 +209,8 @@ def test_the_configuration_of_envoy_is_yaml_and_its_admin_port_is_on_loopback():
         ({"access": "All"}, "/gateway/access"),
         ({"tenants": {"Team A": {"namespaces": ["a"]}}}, "Team A"),
         ({"tenants": {"a": {"namespaces": []}}}, "/gateway/tenants/a/namespaces"),
-        ({"tenants": {"a": {"requestsPerSecond": 1}}}, "/gateway/tenants/a"),
+        ({"tenants": {"a": {"requestsPerSecond": 0}}}, "/gateway/tenants/a/requestsPerSecond"),
+        ({"tenants": {"a": {"requestsPerMinute": 60}}}, "requestsPerMinute"),
         ({"certificates": "Vault"}, "/gateway/certificates"),
         ({"envoy": {"replicas": 0}}, "/gateway/envoy/replicas"),
         ({"service": {"type": "ExternalName"}}, "/gateway/service/type"),

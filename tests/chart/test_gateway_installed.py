@@ -38,6 +38,22 @@ def test_an_upgrade_keeps_the_certificates(api, helm):
     assert secrets(api) == before
 
 
+def test_a_gateway_that_is_to_stay_outlives_the_release_and_is_taken_back(api, helm):
+    def uid() -> str:
+        path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{RELEASE}-gateway"
+        return str(api.http.get(path).json().get("metadata", {}).get("uid", ""))
+
+    assert "The gateway goes: http://" in install(helm)
+    assert "The gateway stays too: http://" in install(helm, CHART, "--set", "gateway.keepOnUninstall=true")
+    before, keys = uid(), secrets(api)
+    helm("uninstall", RELEASE)
+    assert (uid(), secrets(api)) == (before, keys)
+    assert "The gateway goes" in install(helm)
+    assert (uid(), secrets(api)) == (before, keys), "taken back as it was"
+    helm("uninstall", RELEASE)
+    wait_until(lambda: uid() == "", what="the end of the gateway", seconds=20)
+
+
 @pytest.mark.parametrize("values", ["gateway.access=AnyKey", f"watchNamespaces={{{NAMESPACE}}}"])
 def test_the_control_process_can_see_all_that_it_must_and_no_other_secret(
     api: ApiServer, helm: Any, tmp_path: Path, values: str

@@ -26,14 +26,28 @@ class Engine:
     """Lets every stream go on after its first event."""
     address: str = "127.0.0.1"
     port: int = 0
+    strict: bool = True
+    """Whether every body must be JSON; else what is not counts as an empty object."""
+    connections: set[Any] = field(default_factory=set, repr=False)
+    site: Any = field(default=None, repr=False)
 
     @property
     def endpoint(self) -> Endpoint:
         return Endpoint(address=self.address, port=self.port)
 
+    async def die(self) -> None:
+        """End as a killed pod does: every connection is reset and none is taken any more."""
+        await self.site.stop()
+        for connection in self.connections:
+            if connection is not None:
+                connection.abort()
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.connections.add(request.transport)
         raw = await request.read()
-        body = json.loads(raw) if raw else {}
+        body = {}
+        with contextlib.nullcontext() if self.strict else contextlib.suppress(ValueError, RecursionError):
+            body = json.loads(raw) if raw else {}
         self.requests.append((request.path, dict(request.headers), body))
         if self.script is not None:
             answered = await self.script(self, request, body)
@@ -74,5 +88,6 @@ async def serving(*engines: Engine) -> AsyncIterator[None]:
             stack.push_async_callback(runner.cleanup)
             site = web.TCPSite(runner, engine.address, engine.port)
             await site.start()
+            engine.site = site
             engine.port = runner.addresses[0][1]
         yield

@@ -111,6 +111,9 @@ class Envoy:
                     if one["name"] != headers.LISTENER:
                         continue
                     address = one["local_address"]["socket_address"]
+                    # It is in the list a moment before its threads take connections.
+                    _, writer = await asyncio.open_connection(address["address"], address["port_value"])
+                    writer.close()
                     return f"{address['address']}:{address['port_value']}"
             return None
 

@@ -30,10 +30,10 @@ def served(name: str, *revisions: Revision, namespace: str = "team-a", **more: A
 class Gateway:
     """What a test holds."""
 
-    def __init__(self, *, folder: Path, tls: bool = False) -> None:
+    def __init__(self, *, folder: Path, **listener: Any) -> None:
         self.rejections: list[Rejection] = []
         self.ads = AdsServer(on_rejection=lambda _node, no: self.rejections.append(no))
-        self.renderer = Renderer(settings=ListenerSettings(address="127.0.0.1", port=0, tls=tls))
+        self.renderer = Renderer(settings=ListenerSettings(address="127.0.0.1", port=0, **listener))
         self.secrets: tuple[Any, ...] = ()
         self.fleet = Fleet()
         self.folder = folder
@@ -95,10 +95,10 @@ class Gateway:
 
 @contextlib.asynccontextmanager
 async def gateway(
-    folder: Path, *, pki: Path | None = None, credentials: Any = None, edge: Any = None
+    folder: Path, *, pki: Path | None = None, credentials: Any = None, edge: Any = None, **listener: Any
 ) -> AsyncIterator[Gateway]:
-    """Start all of it; `edge` is the certificate of an edge that speaks TLS."""
-    whole = Gateway(folder=folder, tls=edge is not None)
+    """Start all of it; `edge` is the certificate of an edge that speaks TLS, `listener` further settings of it."""
+    whole = Gateway(folder=folder, tls=edge is not None, **listener)
     whole.secrets = () if edge is None else (edge,)
     port = await whole.ads.start(address="127.0.0.1:0", credentials=credentials)
     whole.publish()

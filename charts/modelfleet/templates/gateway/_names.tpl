@@ -21,6 +21,14 @@ app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 }}
 {{- end -}}
 
+{{/* Whether the gateway outlives the release: helm uninstall leaves what says so. */}}
+{{- define "modelfleet.gateway.kept" -}}
+{{- if .Values.gateway.keepOnUninstall -}}
+annotations:
+  helm.sh/resource-policy: keep
+{{- end -}}
+{{- end -}}
+
 {{/* One port for requests: the chart's choice of TLS decides which. */}}
 {{- define "modelfleet.gateway.requestPort" -}}
 {{- if .Values.gateway.tls.secretName }}8443{{ else }}8080{{ end -}}

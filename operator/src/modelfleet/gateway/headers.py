@@ -20,6 +20,7 @@ METADATA = "modelfleet"
 """Namespace of what the filters find in bodies, and of the labels that routes and clusters carry."""
 LUA = "envoy.filters.http.lua"
 API_KEYS = "envoy.filters.http.api_key_auth"
+LIMITS = "envoy.filters.http.local_ratelimit"
 LISTING = "=models"
 """Stands for the list of models where a model's name would stand; no served name has this sign."""
 

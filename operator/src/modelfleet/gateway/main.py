@@ -56,7 +56,7 @@ async def control(settings: GatewaySettings) -> int:
     state = State(ads=ads)
     server = await serve(state, port=settings.metrics_port)
     credentials = server_credentials(settings.ads_tls_dir) if settings.ads_tls_dir else None
-    objects, changed = Objects(access=settings.access, namespaces=settings.tenants), asyncio.Event()
+    objects, changed = _objects(settings), asyncio.Event()
     watchers = _watchers(settings, api=api, objects=objects, changed=changed)
     state.tasks = [asyncio.create_task(w.follow(), name=f"watch-{n}") for n, w in enumerate(watchers)]
     publishing = _publish(settings, state=state, objects=objects, watchers=watchers, changed=changed)
@@ -78,6 +78,15 @@ async def control(settings: GatewaySettings) -> int:
         await ads.stop()
         await server.cleanup()
         await api.close()
+
+
+def _objects(settings: GatewaySettings) -> Objects:
+    named = settings.tenants.items()
+    return Objects(
+        access=settings.access,
+        namespaces={tenant: one.namespaces for tenant, one in named if one.namespaces is not None},
+        rates={tenant: one.rate for tenant, one in named if one.rate is not None},
+    )
 
 
 def _watchers(settings: GatewaySettings, *, api: Any, objects: Objects, changed: asyncio.Event) -> list[Watcher]:

@@ -34,6 +34,7 @@ class Objects:
 
     access: Access
     namespaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
     edge: tuple[str, str] | None = None
     """Certificate and key of the edge, both PEM."""
     _fleet: dict[str, Json] = field(default_factory=dict)
@@ -111,6 +112,7 @@ class Objects:
             keys=tuple(sorted(keys, key=lambda one: (one.tenant, one.key))),
             access=self.access,
             namespaces=self.namespaces,
+            rates=self.rates,
         )
 
     def _own(self, uid: str, body: Json) -> list[Json]:

@@ -19,7 +19,7 @@ from envoy.config.route.v3 import route_components_pb2 as route
 from envoy.config.route.v3 import route_pb2 as routes
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2 as stream_log
 from envoy.extensions.filters.http.api_key_auth.v3 import api_key_auth_pb2 as api_key
-from envoy.extensions.filters.http.json_to_metadata.v3 import json_to_metadata_pb2 as json_to_metadata
+from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2 as limit
 from envoy.extensions.filters.http.lua.v3 import lua_pb2 as lua
 from envoy.extensions.filters.http.router.v3 import router_pb2 as router
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as http
@@ -30,6 +30,7 @@ from envoy.extensions.transport_sockets.tls.v3 import tls_pb2 as tls
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as upstream_http
 from envoy.service.discovery.v3 import discovery_pb2 as discovery
 from envoy.type.matcher.v3 import http_inputs_pb2 as inputs
+from envoy.type.v3 import token_bucket_pb2 as token_bucket
 from google.protobuf import any_pb2, duration_pb2, json_format, struct_pb2
 from xds.type.matcher.v3 import matcher_pb2 as matcher
 from xds.type.v3 import typed_struct_pb2 as typed_struct
@@ -49,7 +50,7 @@ __all__ = [
     "extension",
     "http",
     "inputs",
-    "json_to_metadata",
+    "limit",
     "listener",
     "loose",
     "lua",
@@ -65,6 +66,7 @@ __all__ = [
     "stream_log",
     "struct_pb2",
     "tls",
+    "token_bucket",
     "typed",
     "upstream_http",
 ]

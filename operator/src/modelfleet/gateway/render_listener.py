@@ -12,10 +12,12 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from modelfleet.gateway import headers, proto
 from modelfleet.gateway.render_cluster import ads_source
+from modelfleet.gateway.render_limits import limit_filter
 from modelfleet.gateway.render_measures import request_logs, try_logs
 from modelfleet.gateway.render_table import forwarding, key_sources
-from modelfleet.gateway.replies import local_replies
+from modelfleet.gateway.replies import RETRIABLE, RETRY_AFTER_SECONDS, local_replies
 
+SCRIPTS = ("body.lua", "request.lua", "response.lua")
 INTERNAL_HEADERS = "x-envoy-"
 """Envoy's own words to itself (timeouts, retries, where to): from a client they are removed."""
 
@@ -30,6 +32,8 @@ class ListenerSettings:
     """Whether the edge speaks TLS with the certificate of the SDS resource `edge`, rotated without a new listener."""
     largest_body_bytes: int = 32 * 1024 * 1024
     """Bodies are read whole to find the model in them; above this the answer is 413."""
+    longest_upload_seconds: float = 300
+    """Time that a client has to send all of a request; then the answer is 408. No answer is limited by it."""
 
 
 def listener(settings: ListenerSettings) -> Any:
@@ -42,7 +46,7 @@ def listener(settings: ListenerSettings) -> Any:
     at.address, at.port_value = settings.address, settings.port
     chain = rendered.filter_chains.add()
     manager = chain.filters.add(name="envoy.filters.network.http_connection_manager")
-    manager.typed_config.CopyFrom(proto.packed(_manager()))
+    manager.typed_config.CopyFrom(proto.packed(_manager(settings)))
     if settings.tls:
         chain.transport_socket.name = "envoy.transport_sockets.tls"
         chain.transport_socket.typed_config.CopyFrom(proto.packed(_edge()))
@@ -64,7 +68,7 @@ def _edge() -> Any:
     return context
 
 
-def _manager() -> Any:
+def _manager(settings: ListenerSettings) -> Any:
     kind = proto.http.HttpConnectionManager
     manager = kind(
         stat_prefix="requests",
@@ -75,6 +79,7 @@ def _manager() -> Any:
         # Silence is bounded per route; the manager's own five minutes would end a long prefill.
         stream_idle_timeout=proto.duration(0),
         request_headers_timeout=proto.duration(30),
+        request_timeout=proto.duration(settings.longest_upload_seconds),
         merge_slashes=True,
         path_with_escaped_slashes_action=kind.REJECT_REQUEST,
         server_header_transformation=kind.PASS_THROUGH,
@@ -99,7 +104,7 @@ def _filters() -> list[Any]:
     lua = proto.lua.Lua(default_source_code=proto.base.DataSource(inline_string=script()))
     chain = (
         (headers.API_KEYS, keys),
-        ("envoy.filters.http.json_to_metadata", _body_reader()),
+        (headers.LIMITS, limit_filter()),
         (headers.LUA, lua),
         ("envoy.filters.http.router", _router()),
     )
@@ -112,31 +117,11 @@ def _router() -> Any:
     return router
 
 
-def _body_reader() -> Any:
-    """Read the model's name, and whether a stream is wanted, from the body; Lua has no JSON parser of its own."""
-
-    def note(key: str, *, value: bool = True) -> dict[str, Any]:
-        noted: dict[str, Any] = {"metadata_namespace": headers.METADATA, "key": key}
-        return {**noted, "value": True} if value else noted
-
-    rule = {
-        "selectors": [{"key": "model"}],
-        "on_present": note("model", value=False),
-        "on_missing": note("missing"),
-        "on_error": note("malformed"),
-    }
-    stream = {"selectors": [{"key": "stream"}], "on_present": note("stream", value=False)}
-    rules = {
-        "rules": [rule, stream],
-        "allow_content_types_regex": {"regex": r"(?i)application/json\s*(;.*)?"},
-    }
-    return json_format.ParseDict({"request_rules": rules}, proto.json_to_metadata.JsonToMetadata())
-
-
 def script() -> str:
     """Give the Lua of requests and of answers, its constants first."""
     operations = ", ".join(f'["{path}"] = true' for path in headers.OPERATIONS)
     streams = ", ".join(f'["{path}"] = true' for path in headers.USAGE_ON_REQUEST)
+    retriable = ", ".join(f'["{status}"] = true' for status in RETRIABLE)
     constants = (
         f'local MODEL_HEADER = "{headers.MODEL}"',
         f'local PREFIX_HEADER = "{headers.PREFIX}"',
@@ -145,6 +130,8 @@ def script() -> str:
         f'local LISTING = "{headers.LISTING}"',
         f"local OPERATIONS = {{{operations}}}",
         f"local USAGE_ON_REQUEST = {{{streams}}}",
+        f"local RETRIABLE = {{{retriable}}}",
+        f'local RETRY_AFTER = "{RETRY_AFTER_SECONDS}"',
     )
-    scripts = (files("modelfleet.gateway").joinpath(name).read_text() for name in ("request.lua", "response.lua"))
+    scripts = (files("modelfleet.gateway").joinpath(name).read_text() for name in SCRIPTS)
     return "\n".join((*constants, *scripts))

@@ -27,6 +27,8 @@ _OF_REQUEST = {
 }
 _OF_TRY = {**_OF_REQUEST, measures.TENANT: f"%REQ({headers.TENANT})%"}
 """A try sees no notes of the filters, but only what passed them is ever tried: its header is not the client's."""
+_OF_LIMITED = {**_OF_REQUEST, measures.TENANT: f"%REQ({headers.TENANT})%"}
+"""Refused before the filters could note anything; only a tenant that the chart names has a limit."""
 _FIRST_TOKEN = "%COMMON_DURATION(DS_RX_BEG:US_RX_BODY_BEG:ms)%"  # noqa: S105 - no password
 
 _ENDING = "%RESPONSE_CODE% ,%RESPONSE_FLAGS%, "
@@ -58,6 +60,7 @@ def request_logs() -> list[Any]:
     never_tried = {"or_filter": {"filters": [_tried(None), no_host]}}
     return [
         _counts(_counter(measures.REQUESTS), when=[known]),
+        _counts(_counter(measures.REQUESTS, of=_OF_LIMITED), when=[{"response_flag_filter": {"flags": ["RL"]}}]),
         _counts(_histogram(measures.DURATION, value="%DURATION%", only="ok"), when=[known]),
         _counts(_histogram(measures.TTFT, value=_FIRST_TOKEN), when=streamed),
         *(

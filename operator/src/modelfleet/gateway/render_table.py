@@ -1,4 +1,4 @@
-"""The one route table: every model's routes under its names, the lists of models, and the API keys.
+"""The one route table: every model's routes under its names, the lists of models, the API keys and tenants' rates.
 
 Keys live here and not in the listener: a changed listener drains and then cuts connections, a changed table does not.
 Must not render a model's own routes.
@@ -14,19 +14,23 @@ from modelfleet.core.observe import epoch
 from modelfleet.core.routing.access import Admission
 from modelfleet.core.routing.model import ApiKey, Served
 from modelfleet.gateway import headers, proto
+from modelfleet.gateway.render_limits import limits
 from modelfleet.gateway.render_route import direct, header_present
 
 LARGEST_LIST_BYTES = 8 * 1024 * 1024
 Listed = tuple[Served, tuple[str, ...], Admission]
 
 
-def table(*, routes: Mapping[str, Any], listing: Any, keys: Iterable[ApiKey], open_to_all: bool) -> Any:
+def table(
+    *, routes: Mapping[str, Any], listing: Any, keys: Iterable[ApiKey], rates: Mapping[str, float], open_to_all: bool
+) -> Any:
     """Assemble the table.
 
     Args:
         routes: model name → what to do, as `action` gave it.
         listing: what to do for a list of models, as `list_action` gave it.
         keys: who is known.
+        rates: tenant → requests per second.
         open_to_all: whether a request without a key may pass the key check; each model then decides.
     """
     choice = proto.matcher.Matcher(on_no_match=_before_the_body(open_to_all=open_to_all))
@@ -42,6 +46,8 @@ def table(*, routes: Mapping[str, Any], listing: Any, keys: Iterable[ApiKey], op
         typed_per_filter_config={headers.API_KEYS: proto.packed(_keys(keys))},
         include_request_attempt_count=True,
     )
+    if rates:
+        host.typed_per_filter_config[headers.LIMITS].CopyFrom(proto.packed(limits(rates)))
     return proto.routes.RouteConfiguration(
         name=headers.ROUTES,
         virtual_hosts=[host],

@@ -28,6 +28,8 @@ ERRORS = {
     504: ("server_error", "timeout"),
 }
 """Status → type and code of OpenAI's error object."""
+MESSAGES = {429: "this tenant's requests per second are used up; wait and try again"}
+"""What is said instead of Envoy's own word; nothing else here answers 429."""
 RETRIABLE = (429, 503)
 
 
@@ -45,7 +47,7 @@ def local_replies() -> dict[str, Any]:
     }
     mappers = [unknown_model]
     for status, (kind, code) in ERRORS.items():
-        mapper = {"filter": _status_is(status), **_shaped(kind, code, "%LOCAL_REPLY_BODY%")}
+        mapper = {"filter": _status_is(status), **_shaped(kind, code, MESSAGES.get(status, "%LOCAL_REPLY_BODY%"))}
         if status in RETRIABLE:
             header = {"key": "retry-after", "value": str(RETRY_AFTER_SECONDS)}
             mapper["headers_to_add"] = [{"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]

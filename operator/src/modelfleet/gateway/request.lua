@@ -1,5 +1,5 @@
 -- Chooses by the body's model: writes x-modelfleet-model, on which the route table matches. Constants above this line
--- are written by render_listener.py. Runs once per request, after the key check and after the JSON was read.
+-- are written by render_listener.py. Runs once per request, after the key check.
 
 local PREFIX_BYTES = 1024
 
@@ -16,13 +16,6 @@ local function prefix_hash(text)
     hash = bit.tobit(hash + bit.lshift(hash, 1) + bit.lshift(hash, 4) + bit.lshift(hash, 7) + bit.lshift(hash, 8) + bit.lshift(hash, 24))
   end
   return bit.tohex(hash)
-end
-
--- The engine knows one name only: the alias in the body is replaced by it. Quotes inside JSON strings are escaped, so
--- the pattern finds keys and nothing inside a text. JSON may write a slash as \/ too.
-local function rename(text, alias, name)
-  local pattern = alias:gsub("[%-%.%+%*%?%^%$%(%)%[%]%%]", "%%%0"):gsub("/", "\\?/")
-  return (text:gsub('("model"%s*:%s*")' .. pattern .. '"', function(before) return before .. name .. '"' end))
 end
 
 -- Last in the object: of two equal keys engines take the second, so that it also counts where the client said no.
@@ -46,31 +39,33 @@ function envoy_on_request(handle)
   if not OPERATIONS[path] then return refuse(handle, "404", "there is no such path here") end
   if method ~= "POST" then return refuse(handle, "405", "use POST for " .. path) end
 
-  local found = handle:streamInfo():dynamicMetadata():get(METADATA) or {}
-  if found.malformed then return refuse(handle, "400", "the body is not valid JSON, or not an object") end
-  local model = found.model
-  if model == nil and not found.missing then
+  local kind = (headers:get("content-type") or ""):lower()
+  if not (kind:find("^application/json%s*$") or kind:find("^application/json%s*;")) then
     return refuse(handle, "400", "send a JSON body with Content-Type: application/json")
   end
-  if type(model) ~= "string" or model == "" then
+
+  local body = handle:body()
+  -- Reading the body paused this script: what was taken before, headers too, may not be used after.
+  local text = body and body:getBytes(0, body:length()) or ""
+  local found = read_body(text)
+  if found == nil then return refuse(handle, "400", "the body is not valid JSON, or not an object") end
+  local model = found.model
+  if not model or model == "" then
     return refuse(handle, "400", "the body names no model: set the field model to one of the names that GET /v1/models lists")
   end
   -- What is no served name is no header value either.
   if #model > 253 or model:find("[^%w%._/:%-]") then model = "?" end
+  headers = handle:headers()
   headers:replace(MODEL_HEADER, model)
   handle:clearRouteCache()
+  if found.stream then handle:streamInfo():dynamicMetadata():set(METADATA, "stream", true) end
 
   local hints = handle:metadata()
-  local name, hashed = hints:get("name"), hints:get("prefix")
-  local uncounted = hints:get("counted") and found.stream == true and USAGE_ON_REQUEST[path]
-  if name == nil and hashed == nil and not uncounted then return end
-  local body = handle:body()
-  local text = body:getBytes(0, body:length())
-  -- Reading the body paused this script: what was taken before, headers too, may not be used after.
-  if hashed ~= nil then handle:headers():replace(PREFIX_HEADER, prefix_hash(text)) end
-  local sent = text
-  if name ~= nil then sent = rename(sent, model, name) end
-  if uncounted and not text:find('"include_usage"%s*:%s*true') then
+  local name, sent = hints:get("name"), text
+  if hints:get("prefix") then headers:replace(PREFIX_HEADER, prefix_hash(text)) end
+  -- The engine knows one name only: an alias in the body is replaced by it.
+  if name then sent = sent:sub(1, found.from) .. name .. sent:sub(found.to) end
+  if hints:get("counted") and found.stream and USAGE_ON_REQUEST[path] and not text:find('"include_usage"%s*:%s*true') then
     sent = ask_for_usage(sent)
     handle:streamInfo():dynamicMetadata():set(METADATA, "added", true)
   end

@@ -41,11 +41,15 @@ end
 
 function envoy_on_response(handle)
   local headers = handle:headers()
+  -- Engines that are full do not say when to ask again; clients read it here.
+  if RETRIABLE[headers:get(":status")] and headers:get("retry-after") == nil then
+    headers:add("retry-after", RETRY_AFTER)
+  end
   local kind = headers:get("content-type") or ""
   local events = kind:find("^text/event%-stream") ~= nil
   if headers:get(":status") ~= "200" or not (events or kind:find("^application/json")) then return end
   local known = handle:streamInfo():dynamicMetadata():get(METADATA)
-  if known == nil or known.model == nil then return end
+  if known == nil then return end
 
   local added = events and known.added
   local begun, spoke, choices, broken = false, false, false, false
@@ -64,7 +68,7 @@ function envoy_on_response(handle)
       passing = whole
     end
     if passing ~= "" then
-      if not begun then
+      if events and not begun then
         begun = true
         handle:streamInfo():dynamicMetadata():set(METADATA, "begun", true)
       end

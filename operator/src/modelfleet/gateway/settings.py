@@ -12,6 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from modelfleet.core.routing.model import Access
 
 
+class TenantSettings(BaseModel):
+    """What one tenant may, in the words of the chart."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespaces: tuple[str, ...] | None = Field(None, description="Default: the namespace of its own name.")
+    rate: float | None = Field(
+        None, gt=0, alias="requestsPerSecond", description="Requests per second in each Envoy. Default: no limit."
+    )
+
+
 class GatewaySettings(BaseModel):
     """What one control process is told at start."""
 
@@ -20,8 +31,10 @@ class GatewaySettings(BaseModel):
     namespace: str = Field("modelfleet", description="Namespace of the gateway itself; keys are read here only.")
     watch_namespaces: tuple[str, ...] = Field((), description="Namespaces to serve. Default: empty, all of them.")
     access: Access = Field("Namespaced", description="Whom a model without allowedTenants admits.")
-    tenants: Mapping[str, tuple[str, ...]] = Field(
-        default_factory=dict, description="JSON: tenant → namespaces whose models it may use. Default: its own name's."
+    tenants: Mapping[str, TenantSettings] = Field(
+        default_factory=dict,
+        description="JSON: tenant → namespaces whose models it may use (default: its own name's) and requestsPerSecond "
+        "that each Envoy lets through (default: no limit).",
     )
     tls_secret: str = Field("", description="Secret with the edge's certificate. Default: empty, the edge is plain.")
     request_port: int = Field(8443, ge=1, le=65535, description="Port on which Envoys take requests.")

@@ -127,14 +127,17 @@ class Renderer:
     def _routes(self, fleet: Fleet, *, names: Names, admitted: Mapping[str, Admission]) -> Resource:
         parts = {uid: m.state.route_version for uid, m in self._models.items()}
         listed = tuple((m.full_name, names.of[m.uid], admitted[m.uid]) for m in fleet.models)
-        given = (parts, listed, fleet.keys, fleet.access)
+        given = (parts, listed, fleet.keys, fleet.rates, fleet.access)
         if self._table is not None and self._table[0] == given:
             return self._table[1]
         listing = list_action(
             [(m, names.of[m.uid], admitted[m.uid]) for m in fleet.models], tenants=(one.tenant for one in fleet.keys)
         )
         routes = {name: one for m in self._models.values() for name, one in m.actions.items()}
-        rendered = resource(table(routes=routes, listing=listing, keys=fleet.keys, open_to_all=fleet.access == "Open"))
+        open_to_all = fleet.access == "Open"
+        rendered = resource(
+            table(routes=routes, listing=listing, keys=fleet.keys, rates=fleet.rates, open_to_all=open_to_all)
+        )
         self._table = (given, rendered)
         return rendered
 

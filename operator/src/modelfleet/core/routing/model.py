@@ -99,3 +99,5 @@ class Fleet:
     access: Access = "Namespaced"
     namespaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Tenant → namespaces whose models it may use; a tenant that is absent has the namespace of its own name."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Tenant → requests per second that one Envoy lets through; a tenant that is absent has no limit."""
