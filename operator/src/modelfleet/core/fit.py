@@ -43,7 +43,7 @@ class Want:
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """How many more replicas fit now, and the most devices that any one suitable node has at all."""
+    """How many more replicas fit now, and the most devices that any one node has at all, cordoned or tainted too."""
 
     replicas: int
     largest_node: int
@@ -61,8 +61,15 @@ def room(*, want: Want, nodes: Iterable[Node], claims: Iterable[Claim]) -> Room:
     >>> want = Want(resource="nvidia.com/gpu", count=2)
     >>> room(want=want, nodes=[node], claims=[Claim(resource="nvidia.com/gpu", count=1, node="n")]).replicas
     1
+
+    A cordoned node takes nothing now, but it is there:
+
+    >>> cordoned = Node(name="n", labels={}, allocatable={"nvidia.com/gpu": 4}, schedulable=False)
+    >>> room(want=want, nodes=[cordoned], claims=[])
+    Room(replicas=0, largest_node=4, missing='')
     """
-    suitable = [node for node in nodes if _suits(node, want)]
+    equipped = [node for node in nodes if _has_devices(node, want)]
+    suitable = [node for node in equipped if _takes_pods(node, want)]
     used: dict[str, int] = {}
     waiting = 0
     for claim in claims:
@@ -75,13 +82,15 @@ def room(*, want: Want, nodes: Iterable[Node], claims: Iterable[Claim]) -> Room:
     fits = sum(max(0, node.allocatable[want.resource] - used.get(node.name, 0)) // want.count for node in suitable)
     return Room(
         replicas=max(0, fits - waiting),
-        largest_node=max((node.allocatable[want.resource] for node in suitable), default=0),
+        largest_node=max((node.allocatable[want.resource] for node in equipped), default=0),
     )
 
 
-def _suits(node: Node, want: Want) -> bool:
-    if not node.schedulable or node.allocatable.get(want.resource, 0) <= 0:
+def _has_devices(node: Node, want: Want) -> bool:
+    if node.allocatable.get(want.resource, 0) <= 0:
         return False
-    if want.product and node.labels.get(PRODUCT_LABEL) != want.product:
-        return False
-    return all(key == want.resource or effect not in BLOCKING for key, effect in node.taints)
+    return not want.product or node.labels.get(PRODUCT_LABEL) == want.product
+
+
+def _takes_pods(node: Node, want: Want) -> bool:
+    return node.schedulable and all(key == want.resource or effect not in BLOCKING for key, effect in node.taints)

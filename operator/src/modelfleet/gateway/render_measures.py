@@ -65,7 +65,7 @@ def request_logs() -> list[Any]:
         _counts(_histogram(measures.TTFT, value=_FIRST_TOKEN), when=streamed),
         *(
             _counts(_counter(measure, value=_KNOWN.format(key)), when=[_noted(key)])
-            for measure, key in ((measures.INPUT_TOKENS, "input_tokens"), (measures.OUTPUT_TOKENS, "output_tokens"))
+            for measure, key in ((measures.INPUT_TOKENS, "usage:input"), (measures.OUTPUT_TOKENS, "usage:output"))
         ),
         _counts(_counter(measures.STARTED), when=[known, _status(503), never_tried]),
         _line(),
@@ -154,8 +154,8 @@ def _line() -> Any:
         "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
         "ttft_ms": _FIRST_TOKEN,
         "duration_ms": "%DURATION%",
-        "input_tokens": _KNOWN.format("input_tokens"),
-        "output_tokens": _KNOWN.format("output_tokens"),
+        "input_tokens": _KNOWN.format("usage:input"),
+        "output_tokens": _KNOWN.format("usage:output"),
         "endpoint": "%UPSTREAM_HOST%",
     }
     written = proto.stream_log.StdoutAccessLog()
@@ -186,5 +186,5 @@ def _tried(times: str | None) -> Json:
 def _noted(key: str, *, of: bool | None = None) -> Json:
     """Hold for requests of which the filters noted this; nothing that a client says gets there by itself."""
     value = {"present_match": True} if of is None else {"bool_match": of}
-    matcher = {"filter": headers.METADATA, "path": [{"key": key}], "value": value}
+    matcher = {"filter": headers.METADATA, "path": [{"key": part} for part in key.split(":")], "value": value}
     return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}

@@ -19,9 +19,9 @@ local function note_usage(handle, text)
     if text:find("^%s*:%s*{", at) then
       local usage = text:sub(at, at + USAGE_BYTES)
       local input, output = number(usage, "prompt_tokens", "input_tokens"), number(usage, "completion_tokens", "output_tokens")
-      local notes = handle:streamInfo():dynamicMetadata()
-      if input then notes:set(METADATA, "input_tokens", input) end
-      if output then notes:set(METADATA, "output_tokens", output) end
+      if input or output then
+        handle:streamInfo():dynamicMetadata():set(METADATA, "usage", {input = input, output = output})
+      end
     end
   end
 end
@@ -48,10 +48,8 @@ function envoy_on_response(handle)
   local kind = headers:get("content-type") or ""
   local events = kind:find("^text/event%-stream") ~= nil
   if headers:get(":status") ~= "200" or not (events or kind:find("^application/json")) then return end
-  local known = handle:streamInfo():dynamicMetadata():get(METADATA)
-  if known == nil then return end
 
-  local added = events and known.added
+  local added = events and (handle:streamInfo():dynamicMetadata():get(METADATA) or {}).added
   local begun, spoke, choices, broken = false, false, false, false
   local kept, held = "", ""
   for chunk in handle:bodyChunks() do
