@@ -1,0 +1,109 @@
+from dataclasses import replace
+
+import pytest
+
+from modelfleet.core.judgement import ArmBlock, Block
+from modelfleet.core.judgement.config import default_config, evidence_needed
+from modelfleet.core.judgement.counters import Counter, Series, arm_blocks, increases, summed
+from modelfleet.core.judgement.load import load, matched_from
+
+from .windows import block
+
+
+def blocks(*started: tuple[float, float], canary_replicas: float = 1) -> list[Block]:
+    return [
+        Block(
+            end=15.0 * i,
+            canary=ArmBlock(started=c, replicas=canary_replicas, counts={}),
+            stable=ArmBlock(started=s, replicas=3, counts={}),
+        )
+        for i, (c, s) in enumerate(started)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("started", "may_pass", "may_fail"),
+    [((1000, 3000), True, True), ((500, 3000), False, True), ((2000, 3000), True, False), ((5, 30), True, True)],
+    ids=["like", "half", "double", "too few to tell"],
+)
+def test_the_load_gate(started, may_pass, may_fail):
+    found = load(blocks(started))
+    assert (found.may_pass, found.may_fail) == (may_pass, may_fail)
+
+
+def test_more_replicas_make_like_load_of_more_weight():
+    found = load(blocks((3000, 3000), canary_replicas=3))
+    assert found.ratio == found.measured == 1.0
+
+
+def test_a_route_that_took_effect_late_spoils_only_what_was_before_it():
+    some = blocks(*[(0, 400)] * 10, *[(100, 300)] * 20)
+    first = matched_from(blocks=some, weight=0.25)
+    assert first is not None
+    assert 0 < first <= 10
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.6, 1.0])
+def test_a_wrong_split_never_counts(share):
+    assert matched_from(blocks=blocks(*[(400 * share, 400 * (1 - share))] * 20), weight=0.25) is None
+
+
+def test_too_few_requests_are_no_wrong_split():
+    assert matched_from(blocks=blocks((0, 3), (0, 5)), weight=0.25) == 0
+
+
+def test_a_reset_counts_from_zero_and_a_gap_is_unknown():
+    assert increases(Series(values=[10, 14, 1, 3])) == (4, 1, 2)
+    assert increases(Series(values=[10, None, 14, float("nan"), 15])) == (None, None, None, None)
+
+
+def test_a_pod_in_its_own_warm_up_counts_nothing():
+    assert increases(Series(values=[0, 5, 6, 9], counts_from=2)) == (0.0, 0.0, 3)
+
+
+def test_one_missing_pod_makes_the_interval_unknown_but_a_pod_that_left_does_not():
+    here = Series(values=[0, 2, 4])
+    assert summed([here, Series(values=[0, 3, None])]) == (5, None)
+    assert summed([here, Series(values=[0, 3, None], gone=True)]) == (5, 2)
+    assert summed([here, Series(values=[None, 7, 9])]) == (2, 4)
+
+
+def test_counters_become_blocks_with_their_kinds():
+    made = arm_blocks(
+        blocks=3,
+        started=[4.0, None, 5.0],
+        replicas=[1, 1, 2],
+        counters={
+            "badOutputs": Counter(bad=[Series(values=[0, 1, 1, 3])], total=[Series(values=[0, 4, 8, 13])]),
+            "interToken": Counter(
+                bad=[Series(values=[0, 9, 9, 9])],
+                total=[Series(values=[0, 90, 180, 270])],
+                units=[Series(values=[0, 4, 8, None])],
+            ),
+        },
+        kinds={"badOutputs": {"empty": [Series(values=[0, 0, 0, 2])]}},
+    )
+    first, second, third = made
+    assert first is not None
+    assert third is not None
+    assert second is None, "the router's count is missing"
+    assert first.known("interToken").requests == 4
+    assert third.known("interToken") is None
+    assert third.known("badOutputs").kinds == {"empty": 2}
+    assert first.known("nonsense") is None
+
+
+def test_steps_and_windows_share_the_error_budget():
+    three, six = (replace(default_config(), judged_steps=n) for n in (3, 6))
+    assert evidence_needed(config=three, windows=1) == 20
+    assert evidence_needed(config=six, windows=1) == evidence_needed(config=three, windows=6) == 40
+
+
+@pytest.mark.parametrize("wrong", [{"max_drop": {"errors": 0.0}}, {"limits": {"errors": 1.5}}, {"interval_seconds": 0}])
+def test_a_configuration_that_means_nothing_is_refused(wrong):
+    with pytest.raises(ValueError, match="is not"):
+        default_config(**wrong)
+
+
+def test_the_test_windows_are_of_like_load():
+    assert load([block(0)]).measured == 1.0
