@@ -95,6 +95,12 @@ def install(*, operator: images.Recipe = images.OPERATOR, values: Mapping[str, A
             "upgrade", "--install", RELEASE, str(chart), "--namespace", NAMESPACE, "--create-namespace",
             "--values", str(path), "--wait", "--timeout", "180s",
         )  # fmt: skip
+    # Helm is content while a pod of before is still ending, and may still lead.
+    deadline = time.monotonic() + 120
+    while names := [pod["metadata"]["name"] for pod in operators() if "deletionTimestamp" in pod["metadata"]]:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the operator of before did not end within 120 s: {', '.join(names)}")
+        time.sleep(0.2)
 
 
 def operators() -> list[dict[str, Any]]:
