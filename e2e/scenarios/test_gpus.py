@@ -31,7 +31,9 @@ def full(shared: Llm, modelfleet: Cluster, images: dict[str, str]) -> Iterator[L
 
     It is there first: the operator lists the pods of others at most every 15 seconds.
     """
-    shared.until("nobody who leaves a GPU", lambda: not any(map(leaving, users(modelfleet))), seconds=180)
+    shared.until(
+        "no one with a GPU: tests before remove theirs in their own time", lambda: not users(modelfleet), seconds=180
+    )
     left = modelfleet.allocatable() - held(users(modelfleet)) - 1
     container = {
         "name": "holder",

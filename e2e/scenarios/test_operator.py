@@ -36,6 +36,19 @@ def looked_at(llm: Llm) -> None:
     llm.until("the budget is back", lambda: llm.owned("poddisruptionbudgets"), seconds=120)
 
 
+def upgrade(llm: Llm, *, operator: images.Recipe) -> None:
+    """Install the chart with an operator image, and return when no pod of another is left to lead."""
+    fleet.load_images(operator)
+    fleet.install(operator=operator)
+
+    def led() -> bool:
+        running = {c["image"] for pod in fleet.operators() for c in pod["spec"]["containers"]}
+        return running == {operator.name} and bool(fleet.leader())
+
+    llm.until("one of the new leads", led, seconds=120)
+    looked_at(llm)
+
+
 def deployments(llm: Llm) -> dict[str, Any]:
     """The revisions' Deployments with replicas: name to spec."""
     return {d["metadata"]["name"]: d["spec"] for d in llm.owned("deployments") if d["spec"]["replicas"]}
@@ -126,9 +139,7 @@ def test_a_leader_lost_in_the_middle_of_a_rollout(serving: Llm) -> None:
 def test_an_upgrade_with_another_renderer_restarts_nothing(serving: Llm, modelfleet: Cluster) -> None:  # noqa: ARG001
     """Given a replica, when the chart is upgraded to an operator that renders otherwise, then only new revisions tell."""
     before, old = uids(serving.pods()), renderings(serving)
-    fleet.load_images(images.NEXT_OPERATOR)
-    fleet.install(operator=images.NEXT_OPERATOR)
-    looked_at(serving)
+    upgrade(serving, operator=images.NEXT_OPERATOR)
     assert untouched(serving, before=before)
     assert "next" not in old.values()
     assert renderings(serving) == old
@@ -142,8 +153,7 @@ def test_an_upgrade_with_another_renderer_restarts_nothing(serving: Llm, modelfl
     # Back again: an older operator leaves alone what a newer one has rendered.
     serving.until("only its pod", lambda: len(serving.owned("pods")) == 1, seconds=120)
     after = uids(serving.pods())
-    fleet.install()
-    looked_at(serving)
+    upgrade(serving, operator=images.OPERATOR)
     assert untouched(serving, before=after)
     assert renderings(serving) == now
 
