@@ -7,6 +7,7 @@ nothing: what happens when the last allowed write has landed, before its writer 
 import asyncio
 import base64
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -51,6 +52,7 @@ class WriteGate:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._changed = asyncio.Condition()
         self._left = 0
+        self._sockets: list[socket.socket] = []
         self.landed: list[Write] = []
         self.spent = False
 
@@ -81,7 +83,7 @@ class WriteGate:
 
     async def _start(self) -> int:
         self._upstream = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls(), limit=0),
+            connector=aiohttp.TCPConnector(ssl=self._tls(), limit=0, socket_factory=self._socket),
             timeout=aiohttp.ClientTimeout(total=None),
         )
         app = web.Application(client_max_size=2**24)
@@ -93,9 +95,18 @@ class WriteGate:
         await site.start()
         return self._runner.addresses[0][1]
 
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, *_ = address
+        self._sockets.append(socket.socket(family=family, type=kind, proto=protocol))
+        return self._sockets[-1]
+
     async def _stop(self) -> None:
-        await self._upstream.close()
         await self._runner.cleanup()
+        await self._upstream.close()
+        # Of a connection that was dropped before, aiohttp no longer knows; its TLS farewell may still be under way.
+        async with asyncio.timeout(40):
+            while any(one.fileno() != -1 for one in self._sockets):  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
 
     def _tls(self) -> ssl.SSLContext:
         data = {**self._config["clusters"][0]["cluster"], **self._config["users"][0]["user"]}

@@ -114,6 +114,7 @@ class Envoy:
                     # It is in the list a moment before its threads take connections.
                     _, writer = await asyncio.open_connection(address["address"], address["port_value"])
                     writer.close()
+                    await writer.wait_closed()
                     return f"{address['address']}:{address['port_value']}"
             return None
 

@@ -101,6 +101,8 @@ class Two:
                 async with asyncio.timeout(20):
                     got += await reader.read()
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
         return got
 
     async def well(self) -> None:

@@ -196,6 +196,7 @@ async def test_names_that_clients_invent_make_no_series(gate: Gateway):
             writer.write(head.encode())
             await writer.drain()
             writer.close()
+            await writer.wait_closed()
         nobody, known = ("", "", "", "team-a", "rejected"), ("team-a", "chat", "", "team-a", "rejected")
         wanted = {nobody: 40, known: 20, (*LABELS, "ok"): 20}
         counts = await counted(gate, measures.REQUESTS, wanted)
