@@ -5,6 +5,7 @@ Implemented by `adapters/`, consumed by `shell/`, replaced by doubles in tests. 
 
 from typing import Protocol
 
+from modelfleet.core.judgement.question import Answers, Question
 from modelfleet.core.routing.router import Reports
 from modelfleet.core.scaling.signals import FleetSignals
 
@@ -14,6 +15,14 @@ class Metrics(Protocol):
 
     async def fetch(self) -> FleetSignals:
         """Ask once for the whole fleet; never raises: what failed is in the answer's `errors`."""
+        ...
+
+
+class Analysis(Protocol):
+    """Where the counts come from that a canary is judged by."""
+
+    async def fetch(self, question: Question) -> Answers:
+        """Ask for one window; never raises: what failed is in the answer's `errors`."""
         ...
 
 

@@ -12,7 +12,8 @@ import urllib.request
 import pytest
 
 from modelfleet.adapters import promql
-from modelfleet.adapters.prometheus import Prometheus, PrometheusOptions
+from modelfleet.adapters.asking import PrometheusOptions
+from modelfleet.adapters.prometheus import Prometheus
 from modelfleet.ports import Metrics
 from tests.unit.adapters.prometheus_server import free_port, http_server, prometheus
 

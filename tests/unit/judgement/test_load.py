@@ -4,7 +4,6 @@ import pytest
 
 from modelfleet.core.judgement import ArmBlock, Block
 from modelfleet.core.judgement.config import default_config, evidence_needed
-from modelfleet.core.judgement.counters import Counter, Series, arm_blocks, increases, summed
 from modelfleet.core.judgement.load import load, matched_from
 
 from .windows import block
@@ -50,47 +49,6 @@ def test_a_wrong_split_never_counts(share):
 
 def test_too_few_requests_are_no_wrong_split():
     assert matched_from(blocks=blocks((0, 3), (0, 5)), weight=0.25) == 0
-
-
-def test_a_reset_counts_from_zero_and_a_gap_is_unknown():
-    assert increases(Series(values=[10, 14, 1, 3])) == (4, 1, 2)
-    assert increases(Series(values=[10, None, 14, float("nan"), 15])) == (None, None, None, None)
-
-
-def test_a_pod_in_its_own_warm_up_counts_nothing():
-    assert increases(Series(values=[0, 5, 6, 9], counts_from=2)) == (0.0, 0.0, 3)
-
-
-def test_one_missing_pod_makes_the_interval_unknown_but_a_pod_that_left_does_not():
-    here = Series(values=[0, 2, 4])
-    assert summed([here, Series(values=[0, 3, None])]) == (5, None)
-    assert summed([here, Series(values=[0, 3, None], gone=True)]) == (5, 2)
-    assert summed([here, Series(values=[None, 7, 9])]) == (2, 4)
-
-
-def test_counters_become_blocks_with_their_kinds():
-    made = arm_blocks(
-        blocks=3,
-        started=[4.0, None, 5.0],
-        replicas=[1, 1, 2],
-        counters={
-            "badOutputs": Counter(bad=[Series(values=[0, 1, 1, 3])], total=[Series(values=[0, 4, 8, 13])]),
-            "interToken": Counter(
-                bad=[Series(values=[0, 9, 9, 9])],
-                total=[Series(values=[0, 90, 180, 270])],
-                units=[Series(values=[0, 4, 8, None])],
-            ),
-        },
-        kinds={"badOutputs": {"empty": [Series(values=[0, 0, 0, 2])]}},
-    )
-    first, second, third = made
-    assert first is not None
-    assert third is not None
-    assert second is None, "the router's count is missing"
-    assert first.known("interToken").requests == 4
-    assert third.known("interToken") is None
-    assert third.known("badOutputs").kinds == {"empty": 2}
-    assert first.known("nonsense") is None
 
 
 def test_steps_and_windows_share_the_error_budget():

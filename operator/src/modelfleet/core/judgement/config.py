@@ -68,6 +68,7 @@ class Config:
         incident_seconds: the evidence for a Fail must stand without any so long stretch.
         patience_seconds: counted time after which an open test is Inconclusive for good.
         max_restarts: container restarts of the canary in one window; more is a Fail.
+        notes: what is measured otherwise than asked, or cannot be measured here, in sentences for status.
     """
 
     metrics: tuple[MetricConfig, ...]
@@ -82,6 +83,7 @@ class Config:
     incident_seconds: float = 60.0
     patience_seconds: float = 1800.0
     max_restarts: int = 1
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.interval_seconds <= 0:

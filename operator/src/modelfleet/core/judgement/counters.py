@@ -1,127 +1,129 @@
-"""From cumulative counters, as Prometheus keeps them, to blocks.
+"""From cumulative counters, as Prometheus keeps them, to what was counted in each block.
 
-Per pod and series: a counter that fell was reset, so its new value is what it counted since; a value that is missing
+Per process and series: a counter that fell was reset, so its new value is what it counted since; a value that is missing
 between two others makes the interval unknown, never zero. Knows nothing of metrics' meaning; must not guess.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf
 
-from modelfleet.core.judgement.inputs import ArmBlock, Counts
+Counted = tuple[float | None, ...]
+"""One per block; None where it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
-    """One counter of one pod.
+    """One counter of one process.
 
     Attributes:
         values: one per edge of the grid (a block more edges than blocks); None or NaN where there is no sample.
-        counts_from: place of the first edge that counts: later than 0 for a pod in its own warm-up after a restart.
-        gone: the pod no longer exists, so that missing values at the end are not missing.
+        begins: place of the edge until which the process took no requests, so that missing values up to there are not
+            missing; None where its first value tells.
+        gone: the process takes no requests any more, so that missing values at the end are not missing.
+        resets: places of edges before which another counter of the process fell, so that this one began anew too.
     """
 
     values: Sequence[float | None]
-    counts_from: int = 0
+    begins: int | None = None
     gone: bool = False
+    resets: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Counter:
-    """The series of one metric of one arm: one `Series` per pod each; `units` None when every event is a request."""
+def clean(values: Sequence[float | None]) -> Counted:
+    """Keep what can be a counter's value.
 
-    bad: Sequence[Series]
-    total: Sequence[Series]
-    units: Sequence[Series] | None = None
+    >>> clean([1, float("nan"), None, -1])
+    (1, None, None, None)
+    """
+    # NaN compares false with everything.
+    return tuple(v if v is not None and 0 <= v < inf else None for v in values)
 
 
-def increases(series: Series) -> tuple[float | None, ...]:
+def increases(series: Series) -> Counted:
     """Answer what a counter counted in each interval; None where that is not known.
 
     A reset, a gap, and a pod that appears (its first sample is only a beginning):
 
     >>> increases(Series(values=[5, 9, 2, None, 7, 8]))
     (4, 2, None, None, 1)
-    >>> increases(Series(values=[None, None, 3, 8]))
-    (0.0, 0.0, 5)
+    >>> increases(Series(values=[None, None, 3, 8])), increases(Series(values=[None, None, 3, 8], begins=1))
+    ((0.0, 0.0, 5), (0.0, None, 5))
     >>> increases(Series(values=[1, 4, None, None], gone=True)), increases(Series(values=[1, 4, None, None]))
     ((3, 0.0, 0.0), (3, None, None))
     """
-    values = [v if v is not None and isfinite(v) and v >= 0 else None for v in series.values]
+    values = clean(series.values)
     known = [i for i, v in enumerate(values) if v is not None]
-    if not known:
-        return tuple([0.0 if series.gone else None] * max(0, len(values) - 1))
-    first, last = known[0], known[-1]
+    last = known[-1] if known else 0
+    begins = series.begins if series.begins is not None or not known else known[0]
+    if known and begins is not None:
+        begins = min(begins, known[0])
     found: list[float | None] = []
     for i in range(1, len(values)):
         before, after = values[i - 1], values[i]
-        if i <= first or i <= series.counts_from or (series.gone and i > last):
+        if (begins is not None and i <= begins) or (series.gone and i > last):
             found.append(0.0)
         elif before is None or after is None:
             found.append(None)
         else:
-            found.append(after - before if after >= before else after)
+            found.append(after if after < before or i in series.resets else after - before)
     return tuple(found)
 
 
-def summed(all_series: Iterable[Series]) -> tuple[float | None, ...]:
-    """Add up the pods of an arm; an interval that one of them lacks is unknown.
+def falls(rows: Iterable[Sequence[float | None]]) -> frozenset[int]:
+    """Answer at which edges any counter of a process is below what it was before: there the process is a new one.
 
-    >>> summed([Series(values=[0, 1, 2]), Series(values=[0, 5, None])])
-    (6, None)
-    >>> summed([])
-    ()
+    >>> sorted(falls([[5, None, 3, 4], [1, 1, 1, 0]]))
+    [2, 3]
     """
-    rows = [increases(one) for one in all_series]
-    return tuple(
-        None if any(v is None for v in column) else sum(v for v in column if v is not None)
-        for column in zip(*rows, strict=True)
-    )
+    found = set()
+    for row in rows:
+        before = None
+        for i, value in enumerate(clean(row)):
+            if value is not None:
+                if before is not None and value < before:
+                    found.add(i)
+                before = value
+    return frozenset(found)
 
 
-def arm_blocks(
-    *,
-    blocks: int,
-    started: Sequence[float | None],
-    replicas: Sequence[float],
-    counters: Mapping[str, Counter],
-    kinds: Mapping[str, Mapping[str, Sequence[Series]]] | None = None,
-) -> tuple[ArmBlock | None, ...]:
-    """Make one arm's blocks; None where the router's count is unknown.
+def summed(rows: Iterable[Counted]) -> Counted:
+    """Add up; an interval that one of them lacks is unknown.
 
-    >>> arm_blocks(blocks=1, started=[10.0], replicas=[1], counters={
-    ...     "errors": Counter(bad=[Series(values=[0, 1])], total=[Series(values=[0, 9])])})[0].counts["errors"]
-    Counts(bad=1, total=9, units=None, kinds={})
+    >>> summed([(1, 1), (5, None)]), summed([])
+    ((6, None), ())
     """
-    per_metric = {
-        name: _counts(blocks=blocks, counter=counter, kinds=(kinds or {}).get(name, {}))
-        for name, counter in counters.items()
-    }
-    made: list[ArmBlock | None] = []
-    for i in range(blocks):
-        count = started[i] if i < len(started) else None
-        if count is None or not isfinite(count) or count < 0:
-            made.append(None)
+    return tuple(None if None in column else sum(v or 0 for v in column) for column in zip(*rows, strict=True))
+
+
+def less(whole: Counted, part: Counted) -> Counted:
+    """Take away, where both are known.
+
+    >>> less((5, 3, None), (1, None, 2))
+    (4, None, None)
+    """
+    return tuple(w - p if w is not None and p is not None else None for w, p in zip(whole, part, strict=True))
+
+
+def unexplained(events: Counted, *, by: Counted) -> Counted:
+    """Answer which events have no counterpart in their own block or in a neighbouring one.
+
+    Two processes count the same thing and are not scraped in the same moment. A block whose neighbour is not known, as
+    at both ends, has none: what would explain them may be out of sight.
+
+    >>> unexplained((4, 2, 3, 1, 4), by=(5, 0, 0, 2, 0))
+    (0.0, 1.0, 1.0, 1.0, 0.0)
+    """
+    left = list(by)
+    found: list[float | None] = []
+    for i, count in enumerate(events):
+        near = left[max(0, i - 1) : i + 2]
+        if count is None or left[i] is None:
+            found.append(None)
             continue
-        counts = {name: found[i] for name, found in per_metric.items()}
-        made.append(ArmBlock(started=count, replicas=replicas[i], counts=counts))
-    return tuple(made)
-
-
-def _counts(*, blocks: int, counter: Counter, kinds: Mapping[str, Sequence[Series]]) -> list[Counts | None]:
-    bad, total = summed(counter.bad), summed(counter.total)
-    units = summed(counter.units) if counter.units is not None else None
-    parts = {kind: summed(series) for kind, series in kinds.items()}
-    made: list[Counts | None] = []
-    for i in range(blocks):
-        b, t = _at(bad, i), _at(total, i)
-        u = _at(units, i) if units is not None else None
-        if b is None or t is None or (units is not None and u is None):
-            made.append(None)
-            continue
-        made.append(Counts(bad=b, total=t, units=u, kinds={k: v for k, s in parts.items() if (v := _at(s, i))}))
-    return made
-
-
-def _at(values: Sequence[float | None], place: int) -> float | None:
-    return values[place] if place < len(values) else None
+        rest = count
+        for j in range(max(0, i - 1), min(len(left), i + 2)):
+            used = min(rest, left[j] or 0.0)
+            rest, left[j] = rest - used, None if left[j] is None else (left[j] or 0.0) - used
+        found.append(rest if len(near) == 3 and None not in near else 0.0)  # noqa: PLR2004 - itself and two neighbours
+    return tuple(found)

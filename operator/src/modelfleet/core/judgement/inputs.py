@@ -1,6 +1,6 @@
 """What `judge()` reads: counts per block and arm, as frozen data.
 
-A block is one analysis interval; an arm is the canary or stable. Made by `counters.py` from what Prometheus answered.
+A block is one analysis interval; an arm is the canary or stable. Made by `window.py` from what Prometheus answered.
 None means "not known" and is never a zero. Must not hold any statistics.
 """
 
