@@ -92,4 +92,4 @@ def test_a_refused_user_is_told_which_right_is_missing(api: ApiServer, tmp_path:
         timeout=60,
     )
     assert done.returncode == 1
-    assert "may not read" in done.stderr
+    assert "may not get llmdeployments" in done.stderr

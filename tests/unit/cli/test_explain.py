@@ -116,4 +116,4 @@ def test_advice_that_the_message_gives_is_not_repeated():
 
 def test_a_rollout_tells_its_plan():
     told = explain(deployment(rollout={"plan": "1 more replica of chat-1a2b3c4d5e, then 1 less of the old"}))
-    assert "Rollout\n  1 more replica" in told
+    assert "Rollout\n  Next: 1 more replica" in told

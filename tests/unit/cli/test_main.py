@@ -17,7 +17,7 @@ runner = CliRunner()
 
 def test_help_names_every_command():
     told = runner.invoke(app, ["--help"]).output
-    assert all(command in told for command in ("operator", "explain", "version"))
+    assert all(command in told for command in ("operator", "explain", "rollout", "version"))
 
 
 def test_version_is_the_packages():
@@ -50,10 +50,3 @@ def test_explain_without_a_cluster_fails_with_a_sentence(monkeypatch: pytest.Mon
     assert result.exit_code == 1
     assert "kubeconfig" in result.output
     assert "Traceback" not in result.output
-
-
-@pytest.mark.parametrize(
-    ("status", "word"), [(404, "kubectl get llmdep -A"), (403, "may not read"), (500, "answered 500")]
-)
-def test_each_refusal_says_what_to_do(status: int, word: str):
-    assert word in cluster._why(status=status, name="chat", namespace="team-a")

@@ -113,7 +113,7 @@ class Watcher:
             seconds=WATCH_SECONDS + REQUEST_SECONDS,
         )
         try:
-            async for event in _events(response):
+            async for event in events(response):
                 if event["type"] == "ERROR":
                     raise _Gap
                 version = event["object"]["metadata"]["resourceVersion"]
@@ -157,7 +157,7 @@ class Watcher:
             raise
 
 
-async def _events(response: Any) -> AsyncIterator[dict[str, Any]]:
+async def events(response: Any) -> AsyncIterator[dict[str, Any]]:
     """Split the body into its lines; an object may be longer than any line limit of a reader."""
     rest = b""
     async for chunk in response.content.iter_any():

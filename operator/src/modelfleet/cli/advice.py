@@ -40,6 +40,10 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "ServedNameConflict": "Choose another spec.model.servedName: the older LLMDeployment keeps this one.",
         "RejectedByEnvoy": "Correct what Envoy's message names (a served name, tenants); the last good routes stay in use.",
         "RouterUnverified": "Look at the log of the Envoy that the message names, and at its link to the gateway's control pods.",
+        "GatewayAPIMissing": "Install the Gateway API (v1.2 or newer) and a Gateway, or set spec.routing.provider to another.",
+        "RouteNotOurs": "Rename or delete the HTTPRoute of this name, or rename the LLMDeployment: another's route is never written.",
+        "RouteRefused": "Correct the part of spec.routing.gatewayAPI that the message names; the last route stays in use.",
+        "AwaitingGateway": "Check that the Gateway in spec.routing.gatewayAPI.parentRefs exists and that its controller runs.",
         # Drifted, Suspended
         "TemplateEdited": "Change the LLMDeployment instead of its Deployment: the stored template is put back.",
         "Suspended": "Set spec.suspend to false when ModelFleet should act again; serving goes on meanwhile.",

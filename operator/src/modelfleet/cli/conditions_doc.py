@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from modelfleet.core import conditions, decide, demand, progress, report, upkeep
+from modelfleet.core.routing import parents
 from modelfleet.core.scaling import target
 
 Row = tuple[str, ...]
@@ -20,7 +21,7 @@ REASON_ARGUMENT = 2
 def condition_rows() -> list[Row]:
     """Condition type and the reasons that the core gives it, in the order of the code."""
     found: dict[str, list[str]] = {}
-    for call in (*_calls(report, name="condition"), *_calls(progress, name="condition")):
+    for call in (call for module in (report, progress, parents) for call in _calls(module, name="condition")):
         kind = getattr(conditions, _last_name(call.args[0]))
         reasons = found.setdefault(kind, [])
         given = call.args[REASON_ARGUMENT]
@@ -59,6 +60,8 @@ def _from_elsewhere(given: ast.expr) -> list[str]:
     source = ast.unparse(given)
     if "metrics_reason" in source:
         return [f"`{reason.strip('`')}`" for reason in metric_reasons()]
+    if "refused.reason" in source:
+        return ["the reason of the Gateway's controller"]
     return ["the reason of a failed replica"] if "failure.reason" in source else []
 
 

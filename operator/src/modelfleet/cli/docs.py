@@ -157,11 +157,14 @@ def _shape(annotation: Any) -> tuple[type[BaseModel] | None, str]:  # noqa: PLR0
 
 
 def _commands() -> str:
-    root = typer.main.get_command(app)
-    parts = [_usage(root, "modelfleet")]
-    commands: dict[str, Any] = getattr(root, "commands", {})
-    parts += [_usage(command, f"modelfleet {name}") for name, command in commands.items()]
-    return "\n\n".join(parts)
+    return "\n\n".join(_usages(typer.main.get_command(app), "modelfleet"))
+
+
+def _usages(command: Any, name: str) -> Iterator[str]:
+    """A command and, where it is a group, those below it."""
+    yield _usage(command, name)
+    for word, below in getattr(command, "commands", {}).items():
+        yield from _usages(below, f"{name} {word}")
 
 
 def _usage(command: Any, name: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from modelfleet.cli.advice import ADVICE
+from modelfleet.cli.rollout_view import behind, judgement, position, standing
 from modelfleet.core.failures import ADVICE as FAILURES
 
 TYPE_ORDER: Final = (
@@ -81,7 +82,7 @@ def explain(obj: Mapping[str, Any]) -> str:
     found = findings(status)
     sections = (
         [f"{name} in {namespace}: {headline(obj=obj, found=found)}"],
-        list(_staleness(obj)),
+        [*filter(None, [behind(obj)])],
         _titled("What stands out", (line for finding in found for line in finding.lines())),
         _titled("Replicas", _replicas(status)),
         _titled("Revisions", _revisions(status)),
@@ -134,13 +135,6 @@ def _titled(title: str, lines: Iterable[str]) -> list[str]:
     return [title, *body] if body else []
 
 
-def _staleness(obj: Mapping[str, Any]) -> Iterator[str]:
-    generation = obj["metadata"].get("generation", 0)
-    observed = (obj.get("status") or {}).get("observedGeneration", 0)
-    if observed < generation:
-        yield f"The operator has not acted on the newest spec yet: it has seen generation {observed} of {generation}."
-
-
 def _replicas(status: Mapping[str, Any]) -> Iterator[str]:
     if "replicas" not in status:
         return
@@ -153,12 +147,15 @@ def _replicas(status: Mapping[str, Any]) -> Iterator[str]:
 def _revisions(status: Mapping[str, Any]) -> Iterator[str]:
     for revision in status.get("revisions") or ():
         label = revision.get("name") or revision.get("hash", "?")
-        yield f"  {label}  {revision.get('role', '')}  {revision.get('ready', 0)} of {revision.get('replicas', 0)} ready"
+        ready = f"{revision.get('ready', 0)} of {revision.get('replicas', 0)} ready"
+        weight = f", {revision['weight']} % of the traffic" if "weight" in revision else ""
+        yield f"  {label}  {revision.get('role', '')}  {ready}{weight}"
 
 
 def _rollout(status: Mapping[str, Any]) -> Iterator[str]:
     rollout: Mapping[str, Any] = status.get("rollout") or {}
-    yield from (f"  {rollout[part]}" for part in ("message", "plan") if rollout.get(part))
+    told = (position(status), *standing(rollout), *judgement(rollout))
+    yield from (f"  {line}" for line in told if line)
 
 
 def _scaling(status: Mapping[str, Any]) -> Iterator[str]:

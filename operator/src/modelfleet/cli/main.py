@@ -7,10 +7,12 @@ operator only when asked to run it, so that `explain` starts quickly.
 from __future__ import annotations
 
 import importlib.metadata
-from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from modelfleet.cli import rollout
+from modelfleet.cli.options import Context, Name, Namespace
+from modelfleet.cli.screen import write
 
 app = typer.Typer(
     name="modelfleet",
@@ -20,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(rollout.app)
 
 
 @app.command()
@@ -39,13 +42,7 @@ def gateway() -> None:
 
 
 @app.command()
-def explain(
-    name: Annotated[str, typer.Argument(help="Name of the LLMDeployment.", metavar="NAME")],
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Its namespace. Default: that of the kubeconfig context.")
-    ] = None,
-    context: Annotated[str | None, typer.Option(help="The kubeconfig context. Default: the current one.")] = None,
-) -> None:
+def explain(name: Name, namespace: Namespace = None, context: Context = None) -> None:
     """Tell from status why an LLMDeployment is as it is, and what to do about it."""
     from modelfleet.cli import cluster  # noqa: PLC0415 - the Kubernetes client is heavy; --help does without
     from modelfleet.cli.explain import explain as explained  # noqa: PLC0415
@@ -55,7 +52,7 @@ def explain(
     except cluster.CannotRead as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
-    Console(highlight=False).print(text, markup=False, soft_wrap=True)
+    write(text)
 
 
 @app.command()

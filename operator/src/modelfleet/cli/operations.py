@@ -20,7 +20,12 @@ PREFIX = "MODELFLEET_"
 
 
 OPERATOR_METRICS = ("modelfleet.shell.telemetry",)
-GATEWAY_METRICS = ("modelfleet.gateway.main", "modelfleet.gateway.ads", "modelfleet.adapters.watch")
+GATEWAY_METRICS = (
+    "modelfleet.gateway.main",
+    "modelfleet.gateway.ads",
+    "modelfleet.gateway.report",
+    "modelfleet.adapters.watch",
+)
 
 
 def environment_of(*, module: str = "modelfleet.settings", model_name: str = "Settings") -> list[tuple[str, ...]]:
