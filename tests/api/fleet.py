@@ -22,6 +22,7 @@ KINDS = {
     "pods": "/api/v1",
     "events": "/api/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
+    "httproutes": "/apis/gateway.networking.k8s.io/v1",
     "llmdeployments": GROUP,
 }
 PATIENCE = 20.0

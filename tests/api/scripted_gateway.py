@@ -58,9 +58,15 @@ class ScriptedGateway:
             assert answer.is_success, answer.text
 
     def report(self) -> dict[str, Any]:
-        uids = [body["metadata"]["uid"] for body in self._fleet.list("llmdeployments")]
-        models = {uid: {"digest": "new", "endpoints": {"r": self.endpoints}} for uid in uids}
-        confirmed = dict.fromkeys(uids, "new" if self.confirmed else "old")
+        models = {
+            body["metadata"]["uid"]: {
+                "digest": "new",
+                "requested": {r["hash"]: r.get("weight", 0) for r in (body.get("status") or {}).get("revisions") or ()},
+                "endpoints": {"r": self.endpoints},
+            }
+            for body in self._fleet.list("llmdeployments")
+        }
+        confirmed = dict.fromkeys(models, "new" if self.confirmed else "old")
         return {"models": models, "envoys": {ENVOY: {"confirmed": confirmed, "rejections": self.rejections}}}
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

@@ -85,6 +85,15 @@ ADMITTED = {
     "a volume": spec(model={"uri": "pvc://models/smollm2/v1"}),
     "a path in the image": spec(model={"uri": "file:///models/smollm2"}),
     "one by one without naming maxSurge's default": spec(rollout={"maxUnavailable": 0}),
+    "a Gateway that is there": spec(
+        routing={
+            "provider": "GatewayAPI",
+            "gatewayAPI": {
+                "parentRefs": [{"name": "edge", "namespace": "infra", "sectionName": "https", "port": 443}],
+                "hostnames": ["chat.example.com", "*.chat.example.com"],
+            },
+        }
+    ),
 }
 
 
@@ -94,6 +103,11 @@ def test_admitted_as_written_and_understood(api: ApiServer, body: dict[str, Any]
     assert answer.status_code == 201, answer.text
     assert answer.json()["spec"] == body, "the API server added or removed words of the user's"
     LLMDeploymentSpec.model_validate(answer.json()["spec"])
+
+
+def gateway_api(**changes: Any) -> dict[str, Any]:
+    words = {"parentRefs": [{"name": "edge"}], **changes}
+    return {"provider": "GatewayAPI", "gatewayAPI": {k: v for k, v in words.items() if v is not None}}
 
 
 def arg(*arguments: str) -> dict[str, Any]:
@@ -136,6 +150,30 @@ REFUSED = {
     "devices among the resources": (
         spec(resources={"limits": {"nvidia.com/gpu": 1}}),
         "devices are not written in resources; set accelerator.resource and accelerator.count",
+    ),
+    # the Gateway API
+    "the Gateway API without a Gateway": (
+        spec(routing={"provider": "GatewayAPI"}),
+        "provider GatewayAPI needs routing.gatewayAPI.parentRefs: name the Gateway that is to route to this model",
+    ),
+    "no parentRefs": (spec(routing=gateway_api(parentRefs=None)), "spec.routing.gatewayAPI.parentRefs: Required value"),
+    "empty parentRefs": (spec(routing=gateway_api(parentRefs=[])), "should have at least 1 items"),
+    "a Gateway for another provider": (
+        spec(routing={**gateway_api(), "provider": "Service"}),
+        "routing.gatewayAPI is for provider GatewayAPI only; set provider: GatewayAPI or remove it",
+    ),
+    "a Gateway without a provider": (
+        spec(routing={"gatewayAPI": {"parentRefs": [{"name": "edge"}]}}),
+        "routing.gatewayAPI is for provider GatewayAPI only; set provider: GatewayAPI or remove it",
+    ),
+    "tenants that nobody would check": (
+        spec(routing={**gateway_api(), "allowedTenants": ["team-a"]}),
+        "with provider GatewayAPI the Gateway decides who may use the model; remove routing.allowedTenants",
+    ),
+    "an address as a host name": (spec(routing=gateway_api(hostnames=["http://chat.test"])), "hostnames[0] in body"),
+    "more host names than a route takes": (
+        spec(routing=gateway_api(hostnames=[f"{n}.test" for n in range(17)])),
+        "must have at most 16 items",
     ),
     # the model
     "no model": ({"replicas": 1}, "spec.model: Required value"),
@@ -205,7 +243,7 @@ REFUSED = {
         "name an extended resource such as nvidia.com/gpu, or write none for CPU",
     ),
     # rollout
-    "a strategy to come": (spec(rollout={"strategy": "Canary"}), 'Unsupported value: "Canary"'),
+    "an unknown strategy": (spec(rollout={"strategy": "Shadow"}), 'Unsupported value: "Shadow"'),
     "no way to move": (
         spec(rollout={"maxSurge": 0}),
         "with maxSurge 0 and maxUnavailable 0 no replica could ever be replaced; raise one of them",

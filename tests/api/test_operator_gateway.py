@@ -36,7 +36,7 @@ def operator(control_plane, fleet, gateway, tmp_path_factory):
         gateway_ack_timeout_seconds="4",
         tick_seconds="1",
         debounce_seconds="0.05",
-        lease_seconds="3",
+        lease_seconds="15",  # nobody takes over here; a loaded machine must not cost the leader its Lease
     ) as operator:
         yield operator
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -38,8 +38,14 @@ class Settings(BaseModel):
         default_factory=dict, description="JSON: engine type → gpu and cpu → image."
     )
     gateway_url: str = Field("", description="Address of the gateway for clients. Default: empty, there is none.")
+    engine_peers: tuple[Mapping[str, Any], ...] = Field(
+        (), description="JSON: peers of the NetworkPolicy for engines behind the gateway. Default: empty, no policy."
+    )
     gateway_ack_timeout_seconds: float = Field(
         30.0, ge=0, description="Seconds that a replica which leaves waits for every Envoy's word. Default: 30."
+    )
+    discovery_seconds: float = Field(
+        300.0, gt=0, description="Seconds between two looks whether the Gateway API is there. Default: 300."
     )
     metrics_port: int = Field(8080, ge=1, le=65535, description="Port of /metrics, /healthz and /readyz.")
     lease_name: str = Field("modelfleet-operator", description="Name of the Lease that elects the leader.")
@@ -55,7 +61,7 @@ class Settings(BaseModel):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("engine_images", mode="before")
+    @field_validator("engine_images", "engine_peers", mode="before")
     @classmethod
     def _parse(cls, value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value

@@ -9,7 +9,8 @@ from modelfleet.api.v1alpha1.status import LLMDeploymentStatus
 from modelfleet.core.decide import decide
 from modelfleet.core.plan import Create, Delete, DryRun, RestoreTemplate, Rotate, Scale
 from modelfleet.core.scaling.signals import Signals
-from tests.unit.core.cluster import Cluster, running, words
+from modelfleet.core.world import RenderSettings
+from tests.unit.core.cluster import IMAGES, Cluster, running, words
 
 OTHER = {"uri": "hf://org/other"}
 SCALING = {
@@ -136,6 +137,11 @@ def test_a_served_name_that_an_older_one_holds_is_a_conflict():
     assert "team/older" in told["message"]
     assert "spec.model.servedName" in told["message"]
     assert "team/chat" not in told["message"]  # such a name works behind a gateway only
+    gateway = RenderSettings(engine_images=IMAGES, gateway_url="http://gateway")
+    plan = decide(cluster.snapshot(settings=gateway))
+    message = next(c["message"] for c in plan.status["conditions"] if c["type"] == "RouteAccepted")
+    assert "as team/chat" in message
+    assert "Service" not in message
 
 
 def test_scale_down_marks_victims_before_replicas_fall():

@@ -29,6 +29,8 @@ PLURALS = {
     ("apps/v1", "ReplicaSet"): "replicasets",
     ("apps/v1", "ControllerRevision"): "controllerrevisions",
     ("policy/v1", "PodDisruptionBudget"): "poddisruptionbudgets",
+    ("networking.k8s.io/v1", "NetworkPolicy"): "networkpolicies",
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"): "httproutes",
     ("coordination.k8s.io/v1", "Lease"): "leases",
     (API_VERSION, KIND): PLURAL,
 }

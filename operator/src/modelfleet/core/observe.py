@@ -115,7 +115,7 @@ def stored_revision(body: Json) -> StoredRevision:
 
 
 def owned_object(body: Json) -> OwnedObject:
-    """Read a Service or PodDisruptionBudget."""
+    """Read a Service, PodDisruptionBudget, NetworkPolicy or HTTPRoute."""
     meta = body["metadata"]
     return OwnedObject(
         kind=body["kind"], name=meta["name"], resource_version=meta["resourceVersion"], uid=meta["uid"], body=body

@@ -128,7 +128,7 @@ def _stage(action: Action) -> int:
     match action:
         case DryRun():
             return 0
-        case Create() if action.manifest["kind"] != "Deployment":
+        case Create() if action.manifest["kind"] not in {"Deployment", "HTTPRoute"}:
             return int(names.REVISION in action.manifest["metadata"]["labels"])
         case _:
             return LAST_STAGE

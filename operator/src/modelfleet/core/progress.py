@@ -13,17 +13,20 @@ from modelfleet.core.rollout.targets import Targets
 from modelfleet.core.world import Snapshot
 
 Json = Mapping[str, Any]
+TIMED = {"", "Provisioning", "Warming"}
+"""Phases in which the progress deadline runs: replicas are awaited, and come by themselves or never."""
 
 
-def rollout(snapshot: Snapshot, *, revision: str, wanted: int, targets: Targets) -> dict[str, Any]:
+def rollout(snapshot: Snapshot, *, revision: str, wanted: int, targets: Targets, timed: bool = True) -> dict[str, Any]:
     """Tell what cannot be observed later: when it began, when a replica last became ready, since when it waits.
 
     It goes on until the new revision has all its replicas: in place the old one is gone long before that. The progress
-    deadline stops while it waits for an accelerator, and starts anew when one was found.
+    deadline stops while it waits for an accelerator, and starts anew when one was found; nor does it run while something
+    else than replicas is awaited (`timed` is False).
     """
     before = snapshot.status.get("rollout") or {}
     ready = sum(r.ready for r in living(snapshot.replicas, revision=revision))
-    going_on = _others(snapshot, revision=revision) or (bool(before) and ready < wanted)
+    going_on = _others(snapshot, revision=revision) or ("startedAt" in before and ready < wanted)
     if not snapshot.spec or not going_on:
         return {}
     seen = next((r.get("ready", 0) for r in snapshot.status.get("revisions") or () if r.get("hash") == revision), 0)
@@ -37,6 +40,8 @@ def rollout(snapshot: Snapshot, *, revision: str, wanted: int, targets: Targets)
         # What the gap is can no longer be told once the old replicas are gone.
         "message": _gap(snapshot, revision=revision, wanted=wanted) or ("" if resumed else before.get("message", "")),
     }
+    if not timed:
+        del said["progressedAt"]
     if targets.hold:
         said["message"] = f"{ready} ready of revision {revision}; waiting for an accelerator"
         said["capacityWaitStartedAt"] = before.get("capacityWaitStartedAt", now)

@@ -8,14 +8,15 @@ from typing import Any
 
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
 from modelfleet.core import conditions as c
-from modelfleet.core import names, progress
+from modelfleet.core import names, progress, staging
 from modelfleet.core.demand import Demand
 from modelfleet.core.failures import ADVICE, Failure, diagnose
 from modelfleet.core.plan import Reason
-from modelfleet.core.render.pod import engine_image
+from modelfleet.core.problems import problem
+from modelfleet.core.rolling import Rollout
 from modelfleet.core.rollout.replicas import unconfirmed
-from modelfleet.core.rollout.roles import stable
 from modelfleet.core.rollout.targets import Targets
+from modelfleet.core.routing import parents
 from modelfleet.core.routing.provider import provider
 from modelfleet.core.world import Replica, Snapshot
 
@@ -42,7 +43,7 @@ def invalid(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def report(
-    snapshot: Snapshot, *, revision: str, wanted: Demand, targets: Targets, drifted: bool, reasons: Sequence[Reason]
+    snapshot: Snapshot, *, wanted: Demand, rollout: Rollout, drifted: bool, reasons: Sequence[Reason]
 ) -> tuple[dict[str, Any], tuple[Reason, ...]]:
     """Build the status, and the Events for conditions that just turned for the worse."""
     spec = snapshot.spec
@@ -50,9 +51,11 @@ def report(
     alive = [r for r in snapshot.replicas if not r.terminating and not r.failed]
     ready = [r for r in alive if r.ready]
     failure = diagnose(snapshot.replicas)
-    rollout = progress.rollout(snapshot, revision=revision, wanted=wanted.replicas, targets=targets)
-    progressing = progress.progressing(
-        snapshot, revision=revision, wanted=wanted.replicas, targets=targets, said=rollout
+    revision, targets = rollout.revision, rollout.targets
+    timed = rollout.phase in progress.TIMED
+    said = progress.rollout(snapshot, revision=revision, wanted=wanted.replicas, targets=targets, timed=timed)
+    progressing = staging.progressing(rollout) or progress.progressing(
+        snapshot, revision=revision, wanted=wanted.replicas, targets=targets, said=said
     )
     found = _conditions(
         snapshot,
@@ -60,6 +63,7 @@ def report(
         wanted=wanted,
         targets=targets,
         drifted=drifted,
+        degraded=staging.degraded(rollout),
         alive=alive,
         failure=failure,
         progressing=progressing,
@@ -75,8 +79,8 @@ def report(
         "updatedReplicas": sum(r.revision == revision for r in alive),
         "selector": f"{names.OWNER}={snapshot.name}",
         "gpus": len(alive) * spec.devices_per_replica,
-        "revisions": _revisions(snapshot, revision=revision, alive=alive),
-        "rollout": rollout,
+        "revisions": _revisions(snapshot, rollout=rollout, alive=alive),
+        "rollout": {**said, **staging.said(snapshot, rollout=rollout)},
         "conditions": settled,
         "decisions": _decisions(snapshot, reasons),
     }
@@ -88,20 +92,21 @@ def report(
 def _url(snapshot: Snapshot, *, spec: LLMDeploymentSpec) -> str:
     if provider(spec, gateway_url=snapshot.settings.gateway_url) == "Gateway" and snapshot.settings.gateway_url:
         return snapshot.settings.gateway_url
-    return f"http://{snapshot.name}.{snapshot.namespace}.svc"
+    hosts = spec.routing.gateway_api.hostnames if spec.routing.gateway_api else ()
+    host = next((host for host in hosts if not host.startswith("*")), None)
+    return f"http://{host or f'{snapshot.name}.{snapshot.namespace}.svc'}"
 
 
-def _revisions(snapshot: Snapshot, *, revision: str, alive: Sequence[Replica]) -> list[dict[str, Any]]:
-    serving = stable(snapshot, revision=revision)
+def _revisions(snapshot: Snapshot, *, rollout: Rollout, alive: Sequence[Replica]) -> list[dict[str, Any]]:
     rendered = {s.revision: s.rendering_version for s in snapshot.stored}
     listed = []
     for workload in sorted(snapshot.workloads, key=lambda w: w.name)[:REVISIONS]:
-        role = "stable" if workload.revision == serving else "new" if workload.revision == revision else "old"
         mine = [r for r in alive if r.revision == workload.revision]
         entry = {
             "name": workload.name,
             "hash": workload.revision,
-            "role": role,
+            "role": staging.role(snapshot, revision=workload.revision, rollout=rollout),
+            "weight": "" if rollout.weights is None else rollout.weights.get(workload.revision, 0),
             "replicas": len(mine),
             "ready": sum(r.ready for r in mine),
             "renderingVersion": rendered.get(workload.revision, ""),
@@ -117,6 +122,7 @@ def _conditions(
     wanted: Demand,
     targets: Targets,
     drifted: bool,
+    degraded: Failure | None,
     alive: Sequence[Replica],
     failure: Failure | None,
     progressing: dict[str, Any],
@@ -124,6 +130,7 @@ def _conditions(
     spec = snapshot.spec
     assert spec is not None  # noqa: S101 - see report()
     ready = sum(r.ready for r in alive)
+    worst = failure or degraded
     return [
         _valid(snapshot, revision=revision),
         _ready(wanted=wanted.replicas, ready=ready, failure=failure),
@@ -132,9 +139,9 @@ def _conditions(
         _metrics(snapshot, wanted=wanted),
         c.condition(
             c.DEGRADED,
-            failure is not None,
-            failure.reason if failure else "AsExpected",
-            failure.message if failure else "",
+            worst is not None,
+            worst.reason if worst else "AsExpected",
+            worst.message if worst else "",
         ),
         c.condition(c.MODEL_LOADED, True if ready else None, "Loaded" if ready else "NotYet"),
         _route(snapshot),
@@ -144,13 +151,10 @@ def _conditions(
 
 
 def _valid(snapshot: Snapshot, *, revision: str) -> dict[str, Any]:
-    spec = snapshot.spec
-    assert spec is not None  # noqa: S101 - see report()
     if refused := snapshot.rejected.get(revision):
         return c.condition(c.VALID, False, "TemplateInvalid", refused)  # noqa: FBT003 - see condition()
-    if not engine_image(spec, settings=snapshot.settings):
-        message = "no image for this engine: set spec.engine.image or the chart's engine images"
-        return c.condition(c.VALID, False, "ImageUnknown", message)  # noqa: FBT003 - see condition()
+    if found := problem(snapshot):
+        return c.condition(c.VALID, False, found.reason, found.message)  # noqa: FBT003 - see condition()
     return c.condition(c.VALID, True, "Valid")  # noqa: FBT003 - see condition()
 
 
@@ -202,6 +206,8 @@ def _metrics(snapshot: Snapshot, *, wanted: Demand) -> dict[str, Any]:
 
 
 def _route(snapshot: Snapshot) -> dict[str, Any]:
+    if snapshot.spec is not None and snapshot.spec.routing.provider == "GatewayAPI":
+        return parents.route_accepted(snapshot)
     if snapshot.router is not None and snapshot.router.refused:
         return c.condition(c.ROUTE, False, "RejectedByEnvoy", snapshot.router.refused)  # noqa: FBT003 - see condition()
     late = [r for r in unconfirmed(snapshot) if snapshot.now - r.out_since > snapshot.settings.ack_timeout_seconds]
@@ -211,9 +217,12 @@ def _route(snapshot: Snapshot) -> dict[str, Any]:
         return c.condition(c.ROUTE, None, "RouterUnverified", message)
     if not snapshot.name_conflict:
         return c.condition(c.ROUTE, True, "Accepted")  # noqa: FBT003 - see condition()
+    spec = snapshot.spec
+    routed = spec is not None and provider(spec, gateway_url=snapshot.settings.gateway_url) == "Gateway"
+    where = f"as {snapshot.namespace}/{snapshot.name}" if routed else "at its own Service"
     message = (
         f"{snapshot.name_conflict} is older and serves this model name; choose another spec.model.servedName"
-        " (meanwhile this one is reached at its own Service)"
+        f" (meanwhile this one is reached {where})"
     )
     return c.condition(c.ROUTE, False, "ServedNameConflict", message)  # noqa: FBT003 - see condition()
 

@@ -3,39 +3,84 @@
 Each function answers one question with the writes that follow. Must not size anything.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from modelfleet.core import names
 from modelfleet.core.drift import holds
 from modelfleet.core.plan import Action, Apply, Create, Delete, Reason, RestoreTemplate, Select
 from modelfleet.core.render import objects
+from modelfleet.core.routing.provider import provider
+from modelfleet.core.routing.shares import shares
 from modelfleet.core.world import Snapshot
 
 
-def wanted_objects(snapshot: Snapshot, *, revisions: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
-    """Render the Services and the disruption budget that should exist."""
-    yield objects.stable_service(snapshot)
+def wanted_objects(
+    snapshot: Snapshot, *, revisions: tuple[str, ...], stable: str = "", leaving: Collection[str] = ()
+) -> Iterator[Mapping[str, Any]]:
+    """Render the Services, the disruption budget, the network policy and the HTTPRoute that should exist."""
+    yield objects.stable_service(snapshot, revision=stable)
     for each in revisions:
         yield objects.revision_service(snapshot, revision=each)
     yield objects.disruption_budget(snapshot)
+    if _behind_the_gateway(snapshot) and snapshot.settings.engine_peers:
+        yield objects.network_policy(snapshot)
+    if _behind_the_gateway_api(snapshot) and snapshot.route_obstacle is None and revisions:
+        yield objects.http_route(snapshot, weights=shares(snapshot, revisions=revisions, leaving=leaving))
 
 
-def keep_objects(snapshot: Snapshot, *, revisions: tuple[str, ...]) -> tuple[Action, ...]:
-    """Create what is missing and repair what was changed."""
+def _behind_the_gateway(snapshot: Snapshot) -> bool:
+    """Whether keys are asked for: who is reached by a Service must stay open to whoever reaches it today."""
+    return snapshot.spec is not None and provider(snapshot.spec, gateway_url=snapshot.settings.gateway_url) == "Gateway"
+
+
+def _behind_the_gateway_api(snapshot: Snapshot) -> bool:
+    return snapshot.spec is not None and snapshot.spec.routing.provider == "GatewayAPI"
+
+
+def keep_objects(
+    snapshot: Snapshot, *, revisions: tuple[str, ...], stable: str = "", leaving: Collection[str] = ()
+) -> tuple[Action, ...]:
+    """Create what is missing, repair what was changed, delete what is no longer wanted.
+
+    Args:
+        snapshot: the LLMDeployment.
+        revisions: those that keep their Service.
+        stable: the one that the plain Service selects; empty for all of them.
+        leaving: names of pods that are to leave rotation; no route counts on them any more.
+    """
     live = {(o.kind, o.name): o for o in snapshot.objects}
     actions: list[Action] = []
-    for manifest in wanted_objects(snapshot, revisions=revisions):
-        seen = live.get((manifest["kind"], manifest["metadata"]["name"]))
+    for manifest in wanted_objects(snapshot, revisions=revisions, stable=stable, leaving=leaving):
+        seen = live.pop((manifest["kind"], manifest["metadata"]["name"]), None)
         if seen is None:
             actions.append(Create(manifest=manifest))
         elif manifest["kind"] == "Service" and selects(seen.body) != selects(manifest):
             actions.append(
                 Select(service=seen.name, resource_version=seen.resource_version, selector=selects(manifest))
             )
-        elif not holds(manifest, seen.body):
+        elif not holds(manifest, seen.body) or _route_edited(manifest, seen.body):
             actions.append(Apply(manifest=manifest, resource_version=seen.resource_version))
+    actions += [
+        Delete(api_version="networking.k8s.io/v1", kind=kind, name=name, uid=old.uid)
+        for (kind, name), old in live.items()
+        if kind == "NetworkPolicy"
+    ]
+    if not _behind_the_gateway_api(snapshot):
+        actions += [
+            Delete(api_version=objects.HTTP_ROUTE_API, kind=kind, name=name, uid=old.uid)
+            for (kind, name), old in live.items()
+            if kind == objects.HTTP_ROUTE
+        ]
     return tuple(actions)
+
+
+def _route_edited(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
+    """Whether a route says more than we do: a filter or a listener that someone added changes where requests go."""
+    seen = live.get("spec") or {}
+    return manifest["kind"] == objects.HTTP_ROUTE and any(
+        seen.get(key, []) != value for key, value in manifest["spec"].items()
+    )
 
 
 def selects(service: Mapping[str, Any]) -> Mapping[str, str]:

@@ -5,9 +5,10 @@ Built by the shell from its caches; read by `decide`. It must not hold clients, 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
+from modelfleet.core.judgement.question import Answers
 from modelfleet.core.routing.router import Router
 from modelfleet.core.scaling.signals import Signals
 from modelfleet.core.scaling.target import Recommendation
@@ -23,6 +24,8 @@ class RenderSettings:
     """Version of the renderer, written beside what it rendered; a newer one leaves older templates alone."""
     gateway_url: str = ""
     """Address of the installation's gateway; empty when it has none."""
+    engine_peers: tuple[Mapping[str, Any], ...] = ()
+    """Who reaches engine pods past the gateway's keys, as peers of a NetworkPolicy; empty: everybody, without a policy."""
     ack_timeout_seconds: float = 30.0
     """How long a replica that leaves waits for every Envoy's word that it is out of the routes."""
 
@@ -93,6 +96,15 @@ class OwnedObject:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RouteObstacle:
+    """What keeps an LLMDeployment's HTTPRoute from being written."""
+
+    reason: Literal["GatewayAPIMissing", "RouteNotOurs", "RouteRefused"]
+    message: str
+    """Who said so, in their words."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """Everything that a decision about one LLMDeployment depends on, `now` (seconds since the epoch) included."""
 
@@ -123,8 +135,12 @@ class Snapshot:
     """`namespace/name` of the LLMDeployment that holds the same served name and is older."""
     router: Router | None = None
     """What the gateway's Envoys have taken in; None when none routes to this LLMDeployment, or it was not asked."""
+    route_obstacle: RouteObstacle | None = None
+    """What keeps the HTTPRoute of provider GatewayAPI from being written; None when nothing is known to."""
     signals: Signals | None = None
     """What Prometheus said last; None while this process has not asked it yet."""
+    answers: Answers | None = None
+    """What Prometheus said of the step that is judged; None while it has not been asked."""
     history: tuple[Recommendation, ...] = ()
     observed_since: float = 0.0
     """Since when this process has recorded recommendations; no scale-down before one full window."""

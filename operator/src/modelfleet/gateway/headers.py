@@ -3,6 +3,8 @@
 Must not hold anything that changes while a gateway runs.
 """
 
+from modelfleet.core.routing import model
+
 MODEL = "x-modelfleet-model"
 """The model that the body asks for; written by the filters, never taken from a client."""
 TENANT = "x-modelfleet-tenant"
@@ -29,7 +31,6 @@ LISTENER = "requests"
 EDGE_SECRET = "edge"  # noqa: S105 - the name of a resource, not a secret
 KEY_HEADERS = ("authorization", "api-key")
 """Where a key may stand; the first that is there counts. A Bearer prefix is taken off."""
-OPERATIONS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
-"""What clients may call; everything else of an engine (its metrics, loading of adapters) is not for them."""
+OPERATIONS = model.OPERATIONS
 USAGE_ON_REQUEST = ("/v1/chat/completions", "/v1/completions")
 """Operations whose streams tell the tokens only where `stream_options` asks for it."""

@@ -144,7 +144,7 @@ def _line() -> Any:
         "time": "%START_TIME%",
         "request_id": "%STREAM_ID%",
         **_OF_REQUEST,
-        "model": f"%REQ({headers.MODEL})%",
+        "model": _KNOWN.format("model"),
         "path": "%PATH(NQ)%",
         "status": "%RESPONSE_CODE%",
         "flags": "%RESPONSE_FLAGS%",

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from modelfleet.core.routing.access import Admission
-from modelfleet.core.routing.model import Served
+from modelfleet.core.routing.model import Served, Timeouts
 from modelfleet.core.routing.weights import effective
 from modelfleet.gateway import headers, proto
 from modelfleet.gateway.render_cluster import cluster_name
@@ -21,19 +21,38 @@ GRACE_SECONDS = 30
 """What the whole stream may be silent beyond one try's silence, so that the try's own limit is the one that acts."""
 
 
-def model_routes(model: Served, *, admission: Admission, alias: bool) -> Any:
-    """Render the routes under one of the model's names.
-
-    Args:
-        model: the model.
-        admission: whom it admits.
-        alias: whether the engines do not know this name, so that the body's is replaced by the one they know.
-    """
-    hints = _hints(model, alias=alias)
+def model_routes(model: Served, *, admission: Admission) -> Any:
+    """Render the routes of a model, which stand under its full name."""
+    hints = _hints(model, name=model.served_name)
     found = [*_refusals(admission), *_chosen(model, hints), _weighted(model, hints)]
     for route in found:
         route.metadata.MergeFrom(labels(namespace=model.namespace, name=model.name))
     return proto.route.RouteList(routes=found)
+
+
+def pointer(model: Served) -> Any:
+    """Render what stands under a name that the model's engines know: request.lua goes on to the full name.
+
+    A second copy of the routes there would double what every Envoy reads anew with every change of the table.
+    """
+    found = direct(404, "there is no such model")
+    found.metadata.CopyFrom(_hints(model, full=model.full_name))
+    return found
+
+
+def retries(silence: float) -> Any:
+    """Say when an engine is tried again, and when a try is given up; never once a byte went to the client."""
+    retry = proto.route.RetryPolicy(retry_on=RETRY_ON, retriable_status_codes=RETRIED_STATUSES)
+    retry.num_retries.value = RETRIES
+    retry.per_try_idle_timeout.CopyFrom(proto.duration(silence))
+    retry.host_selection_retry_max_attempts = 5
+    previous = proto.typed(
+        proto.previous_hosts.PreviousHostsPredicate(),
+        name="envoy.retry_host_predicates.previous_hosts",
+        kind=proto.route.RetryPolicy.RetryHostPredicate,
+    )
+    retry.retry_host_predicate.append(previous)
+    return retry
 
 
 def direct(status: int, message: str, *, matching: tuple[Any, ...] = ()) -> Any:
@@ -61,7 +80,8 @@ def _match(*matchers: Any) -> Any:
 def _refusals(admission: Admission) -> list[Any]:
     """Refuse whom the model does not admit: the tenant's header was written by the key check alone."""
     refusals = []
-    if not admission.anonymous:
+    # Where a key is always asked for, nobody is none of the admitted tenants: each route less counts in a large table.
+    if not admission.anonymous and (admission.keyless or admission.tenants is None):
         nobody = header_present(headers.TENANT, present=False)
         refusals.append(direct(401, "this model needs an API key: send Authorization: Bearer KEY", matching=(nobody,)))
     if admission.tenants is not None:
@@ -120,24 +140,11 @@ def _weighted(model: Served, hints: Any) -> Any:
 
 
 def _action(model: Served) -> Any:
-    """Render what every route to an engine shares.
-
-    There is no limit on a whole answer: only silence ends it. Envoy retries nothing once a byte went to the client.
-    """
+    """Render what every route to an engine shares. There is no limit on a whole answer: only silence ends it."""
     silence = model.timeouts.silence
     action = proto.route.RouteAction(timeout=proto.duration(0), idle_timeout=proto.duration(silence + GRACE_SECONDS))
-    retry = action.retry_policy
-    retry.retry_on = RETRY_ON
-    retry.num_retries.value = RETRIES
-    retry.retriable_status_codes.extend(RETRIED_STATUSES)
-    retry.per_try_idle_timeout.CopyFrom(proto.duration(silence))
-    retry.host_selection_retry_max_attempts = 5
-    previous = proto.typed(
-        proto.previous_hosts.PreviousHostsPredicate(),
-        name="envoy.retry_host_predicates.previous_hosts",
-        kind=proto.route.RetryPolicy.RetryHostPredicate,
-    )
-    retry.retry_host_predicate.append(previous)
+    if silence != Timeouts().silence:  # otherwise it is the table's
+        action.retry_policy.CopyFrom(retries(silence))
     action.hash_policy.extend(_hash_policies(model))
     return action
 
@@ -155,12 +162,10 @@ def _hash_policies(model: Served) -> list[Any]:
     return [kind(header=kind.Header(header_name=name))]
 
 
-def _hints(model: Served, *, alias: bool) -> Any:
-    """Tell request.lua what this route needs of the body."""
+def _hints(model: Served, **more: str) -> Any:
+    """Tell request.lua what this route needs of the body, and what `more` it is to do."""
     hints = proto.base.Metadata()
-    hints.filter_metadata[headers.LUA].update({"counted": True})
-    if alias:
-        hints.filter_metadata[headers.LUA].update({"name": model.served_name})
+    hints.filter_metadata[headers.LUA].update({"counted": True, **more})
     if model.balance == "PrefixAffinity" and model.stickiness is None:
         hints.filter_metadata[headers.LUA].update({"prefix": True})
     return hints

@@ -12,22 +12,23 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from modelfleet.core.observe import epoch
 from modelfleet.core.routing.access import Admission
-from modelfleet.core.routing.model import ApiKey, Served
+from modelfleet.core.routing.model import ApiKey, Served, Timeouts
 from modelfleet.gateway import headers, proto
 from modelfleet.gateway.render_limits import limits
-from modelfleet.gateway.render_route import direct, header_present
+from modelfleet.gateway.render_route import direct, header_present, retries
 
 LARGEST_LIST_BYTES = 8 * 1024 * 1024
-Listed = tuple[Served, tuple[str, ...], Admission]
+Listed = tuple[str, Admission]
+"""What the list says of a model (`listed`), and to whom."""
 
 
 def table(
-    *, routes: Mapping[str, Any], listing: Any, keys: Iterable[ApiKey], rates: Mapping[str, float], open_to_all: bool
+    *, models: Iterable[bytes], listing: Any, keys: Iterable[ApiKey], rates: Mapping[str, float], open_to_all: bool
 ) -> Any:
     """Assemble the table.
 
     Args:
-        routes: model name → what to do, as `action` gave it.
+        models: what to do under each model's names, as `entries` gave it.
         listing: what to do for a list of models, as `list_action` gave it.
         keys: who is known.
         rates: tenant → requests per second.
@@ -35,16 +36,16 @@ def table(
     """
     choice = proto.matcher.Matcher(on_no_match=_before_the_body(open_to_all=open_to_all))
     choice.matcher_tree.input.CopyFrom(_header_input(headers.MODEL))
-    by_name = choice.matcher_tree.exact_match_map.map
-    by_name[headers.LISTING].CopyFrom(listing)
-    for name, on_match in routes.items():
-        by_name[name].CopyFrom(on_match)
+    by_name = choice.matcher_tree.exact_match_map
+    by_name.map[headers.LISTING].CopyFrom(listing)
+    by_name.MergeFromString(b"".join(models))
     host = proto.route.VirtualHost(
         name=headers.ROUTES,
         domains=["*"],
         matcher=choice,
         typed_per_filter_config={headers.API_KEYS: proto.packed(_keys(keys))},
         include_request_attempt_count=True,
+        retry_policy=retries(Timeouts().silence),
     )
     if rates:
         host.typed_per_filter_config[headers.LIMITS].CopyFrom(proto.packed(limits(rates)))
@@ -55,6 +56,14 @@ def table(
     )
 
 
+def entries(actions: Mapping[str, Any]) -> bytes:
+    """Write a part of the table down: name → what to do, as `action` gave it; parts are joined end to end."""
+    found = proto.matcher.Matcher.MatcherTree.MatchMap()
+    for name, on_match in actions.items():
+        found.map[name].CopyFrom(on_match)
+    return bytes(found.SerializeToString(deterministic=True))
+
+
 def action(found: Any) -> Any:
     """Wrap a Route or RouteList as what a name leads to."""
     return proto.matcher.Matcher.OnMatch(action=proto.typed(found, name="route", kind=_XdsExtension))
@@ -62,15 +71,14 @@ def action(found: Any) -> Any:
 
 def list_action(models: Iterable[Listed], *, tenants: Iterable[str]) -> Any:
     """Answer `GET /v1/models` with what the tenant may use; tenants with the same rights share one answer."""
-    known = sorted(models, key=lambda entry: entry[0].full_name)
-    answers: dict[tuple[str, ...], Any] = {}
+    known = tuple(models)
+    answers: dict[str, Any] = {}
 
     def answer(tenant: str | None) -> Any:
-        usable = [entry for entry in known if entry[2].admits(tenant)]
-        names = tuple(entry[0].uid for entry in usable)
-        if names not in answers:
-            answers[names] = action(_list_route(usable))
-        return answers[names]
+        usable = ", ".join(text for text, admission in known if admission.admits(tenant))
+        if usable not in answers:
+            answers[usable] = action(_list_route(usable))
+        return answers[usable]
 
     choice = proto.matcher.Matcher(on_no_match=answer(None))
     choice.matcher_tree.input.CopyFrom(_header_input(headers.TENANT))
@@ -82,14 +90,15 @@ def list_action(models: Iterable[Listed], *, tenants: Iterable[str]) -> Any:
     return proto.matcher.Matcher.OnMatch(matcher=choice)
 
 
-def _list_route(models: Iterable[Listed]) -> Any:
-    data = [
-        {"id": name, "object": "model", "created": int(epoch(model.created)), "owned_by": model.namespace}
-        for model, names, _ in models
-        # The full name always works; it is listed only where another holds the short one.
-        for name in (names[1:] or names)
-    ]
-    route = direct(200, json.dumps({"object": "list", "data": data}))
+def listed(model: Served, *, names: tuple[str, ...]) -> str:
+    """Say what the list says of one model: its names, the full one only where another model holds the short one."""
+    created = int(epoch(model.created))
+    entry = {"object": "model", "created": created, "owned_by": model.namespace}
+    return ", ".join(json.dumps({"id": name, **entry}) for name in (names[1:] or names))
+
+
+def _list_route(models: str) -> Any:
+    route = direct(200, f'{{"object": "list", "data": [{models}]}}')
     option = proto.base.HeaderValueOption
     route.response_headers_to_add.append(
         option(

@@ -9,13 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from modelfleet.core.routing.model import Fleet
 from modelfleet.core.routing.resolve import resolve
 from modelfleet.core.routing.weights import effective, requested
 from modelfleet.gateway.ads import AdsServer
 from modelfleet.gateway.snapshot import Snapshot
+
+BEHIND = Gauge(
+    "modelfleet_gateway_envoys_behind", "Connected Envoys that have not taken in every model's newest routes."
+)
+REFUSING = Gauge("modelfleet_gateway_envoys_refusing", "Connected Envoys that refuse what they were sent last.")
 
 
 @dataclass(kw_only=True)
@@ -65,10 +70,19 @@ def acknowledgements(state: State, *, only: str = "") -> dict[str, Any]:
     }
 
 
+def measure(state: State) -> None:
+    """Count the Envoys that are behind and those that refuse; called for each scrape."""
+    wanted = {uid: model.digest for uid, model in state.snapshot.models.items()}
+    streams = state.ads.streams().values()
+    BEHIND.set(sum(not wanted.items() <= stream.confirmed.items() for stream in streams))
+    REFUSING.set(sum(bool(stream.rejections) for stream in streams))
+
+
 async def serve(state: State, *, port: int) -> web.AppRunner:
     """Start answering on all addresses."""
 
     async def metrics(_: web.Request) -> web.Response:
+        measure(state)
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def healthz(_: web.Request) -> web.Response:

@@ -58,16 +58,24 @@ function envoy_on_request(handle)
   headers = handle:headers()
   headers:replace(MODEL_HEADER, model)
   handle:clearRouteCache()
-  if found.stream then handle:streamInfo():dynamicMetadata():set(METADATA, "stream", true) end
+  local notes = handle:streamInfo():dynamicMetadata()
+  notes:set(METADATA, "model", model)
+  if found.stream then notes:set(METADATA, "stream", true) end
 
   local hints = handle:metadata()
+  local full = hints:get("full")
+  -- A model's routes stand under its full name alone; the names that its engines know lead there.
+  if full then
+    headers:replace(MODEL_HEADER, full)
+    handle:clearRouteCache()
+  end
   local name, sent = hints:get("name"), text
   if hints:get("prefix") then headers:replace(PREFIX_HEADER, prefix_hash(text)) end
   -- The engine knows one name only: an alias in the body is replaced by it.
   if name then sent = sent:sub(1, found.from) .. name .. sent:sub(found.to) end
   if hints:get("counted") and found.stream and USAGE_ON_REQUEST[path] and not text:find('"include_usage"%s*:%s*true') then
     sent = ask_for_usage(sent)
-    handle:streamInfo():dynamicMetadata():set(METADATA, "added", true)
+    notes:set(METADATA, "added", true)
   end
   if sent ~= text then body:setBytes(sent) end
 end

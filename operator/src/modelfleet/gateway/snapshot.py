@@ -15,8 +15,8 @@ from modelfleet.core.routing.resolve import Names, resolve
 from modelfleet.gateway import headers, proto
 from modelfleet.gateway.render_cluster import assignment, cluster
 from modelfleet.gateway.render_listener import ListenerSettings, listener
-from modelfleet.gateway.render_route import model_routes
-from modelfleet.gateway.render_table import action, list_action, table
+from modelfleet.gateway.render_route import model_routes, pointer
+from modelfleet.gateway.render_table import action, entries, list_action, listed, table
 
 CLUSTERS = proto.PREFIX + "envoy.config.cluster.v3.Cluster"
 ENDPOINTS = proto.PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -56,7 +56,9 @@ class _Rendered:
     given: tuple[Any, ...]
     clusters: Mapping[str, Resource]
     endpoints: Mapping[str, Resource]
-    actions: Mapping[str, Any]
+    routes: bytes
+    """Its part of the table."""
+    listed: str
     state: ModelState
 
 
@@ -86,7 +88,7 @@ class Renderer:
                 CLUSTERS: {name: one for m in models.values() for name, one in m.clusters.items()},
                 ENDPOINTS: {name: one for m in models.values() for name, one in m.endpoints.items()},
                 LISTENERS: {headers.LISTENER: self._listener},
-                ROUTES: {headers.ROUTES: self._routes(fleet, names=names, admitted=admitted)},
+                ROUTES: {headers.ROUTES: self._table_of(fleet)},
             },
             models={uid: m.state for uid, m in models.items()},
         )
@@ -115,37 +117,47 @@ class Renderer:
             described = cluster(model, revision)
             clusters[described.name] = resource(described)
             endpoints[described.name] = resource(assignment(model, revision))
-        actions = _actions(model, names=given[1], admitted=admitted)
-        content = b"".join(a.SerializeToString(deterministic=True) for a in actions.values())
+        routes = _routes(model, names=given[1], admitted=admitted)
         state = ModelState(
             digest=route_digest(model, names=given[1], admission=admitted),
-            route_version=_version(content),
+            route_version=_version(routes),
             clusters={name: (one.version, endpoints[name].version) for name, one in clusters.items()},
         )
-        return _Rendered(given=given, clusters=clusters, endpoints=endpoints, actions=actions, state=state)
+        return _Rendered(
+            given=given,
+            clusters=clusters,
+            endpoints=endpoints,
+            routes=routes,
+            listed=listed(model, names=given[1]),
+            state=state,
+        )
 
-    def _routes(self, fleet: Fleet, *, names: Names, admitted: Mapping[str, Admission]) -> Resource:
-        parts = {uid: m.state.route_version for uid, m in self._models.items()}
-        listed = tuple((m.full_name, names.of[m.uid], admitted[m.uid]) for m in fleet.models)
-        given = (parts, listed, fleet.keys, fleet.rates, fleet.access)
+    def _table_of(self, fleet: Fleet) -> Resource:
+        models = [self._models[m.uid] for m in sorted(fleet.models, key=lambda m: m.full_name)]
+        parts = [(m.state.route_version, m.listed, m.given[-1]) for m in models]
+        given = (parts, fleet.keys, fleet.rates, fleet.access)
         if self._table is not None and self._table[0] == given:
             return self._table[1]
-        listing = list_action(
-            [(m, names.of[m.uid], admitted[m.uid]) for m in fleet.models], tenants=(one.tenant for one in fleet.keys)
-        )
-        routes = {name: one for m in self._models.values() for name, one in m.actions.items()}
-        open_to_all = fleet.access == "Open"
         rendered = resource(
-            table(routes=routes, listing=listing, keys=fleet.keys, rates=fleet.rates, open_to_all=open_to_all)
+            table(
+                models=(m.routes for m in models),
+                listing=list_action(
+                    [(listed, admitted) for _, listed, admitted in parts], tenants=(one.tenant for one in fleet.keys)
+                ),
+                keys=fleet.keys,
+                rates=fleet.rates,
+                open_to_all=fleet.access == "Open",
+            )
         )
         self._table = (given, rendered)
         return rendered
 
 
-def _actions(model: Served, *, names: tuple[str, ...], admitted: Admission) -> dict[str, Any]:
-    known = {model.served_name, *model.adapter_names}
-    rendered = {alias: action(model_routes(model, admission=admitted, alias=alias)) for alias in (False, True)}
-    return {name: rendered[name not in known] for name in names}
+def _routes(model: Served, *, names: tuple[str, ...], admitted: Admission) -> bytes:
+    full, *known = names
+    return entries(
+        {full: action(model_routes(model, admission=admitted)), **dict.fromkeys(known, action(pointer(model)))}
+    )
 
 
 def _version(content: bytes) -> str:

@@ -21,6 +21,8 @@ READERS = {
     "ControllerRevision": observe.stored_revision,
     "Service": observe.owned_object,
     "PodDisruptionBudget": observe.owned_object,
+    "NetworkPolicy": observe.owned_object,
+    "HTTPRoute": observe.owned_object,
 }
 
 

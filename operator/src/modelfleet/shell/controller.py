@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
 from modelfleet.adapters.errors import ApiProblem, Conflict, Gone, NotLeader, Transient
 from modelfleet.adapters.kube import Kube
@@ -20,17 +19,21 @@ from modelfleet.core.decide import decide
 from modelfleet.core.fit import Claim, Room, Want, room
 from modelfleet.core.names import revision_hash
 from modelfleet.core.plan import Plan
+from modelfleet.core.routing.confirmation import weights_of
 from modelfleet.core.routing.provider import provider
 from modelfleet.core.routing.router import changed
 from modelfleet.core.scaling.signals import FleetSignals
 from modelfleet.core.scaling.target import Recommendation
-from modelfleet.core.world import RenderSettings, Snapshot
+from modelfleet.core.world import OwnedObject, RenderSettings, RouteObstacle, Snapshot
 from modelfleet.shell import telemetry
+from modelfleet.shell.analyses import Analyses
 from modelfleet.shell.cache import Cache
 from modelfleet.shell.devices import asked_for
 from modelfleet.shell.envoys import Envoys
-from modelfleet.shell.execute import Executor, TemplateRefused
+from modelfleet.shell.execute import Executor, RouteRefused, TemplateRefused
 from modelfleet.shell.queue import Key, WorkQueue
+from modelfleet.shell.reading import parse
+from modelfleet.shell.routes import Routes
 
 log = structlog.get_logger(__name__)
 OTHERS_SECONDS = 15.0
@@ -47,7 +50,9 @@ class Controller:
         queue: WorkQueue,
         render: RenderSettings,
         read_nodes: bool,
+        routes: Routes,
         envoys: Envoys | None = None,
+        analyses: Analyses | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._kube, self._cache, self._queue = kube, cache, queue
@@ -57,7 +62,7 @@ class Controller:
         self._watched: dict[Key, float] = {}
         self._history: dict[Key, tuple[Recommendation, ...]] = {}
         self._rejected: dict[Key, dict[str, str]] = {}
-        self.envoys = envoys or Envoys()
+        self.envoys, self._routes, self._analyses = envoys or Envoys(), routes, analyses
         self._others: tuple[float, tuple[Claim, ...]] = (float("-inf"), ())
         self._listing_others = asyncio.Lock()
         self.signals: FleetSignals | None = None
@@ -104,22 +109,27 @@ class Controller:
                 known.pop(key, None)
             self._queue.forget(key)
             self._cache.waiting.discard(key)
+            self._routes.forget(key)
+            telemetry.forget(key)
             return None
         body = self._cache.fleet[key]
         if "deletionTimestamp" in body["metadata"]:
             return None
-        spec, problem = _parse(body.get("spec") or {})
+        spec, problem = parse(body.get("spec") or {})
         if self._routed(spec) and self.envoys.must_ask(
-            self._cache.records(key, kind="Pod", uid=body["metadata"]["uid"])
+            self._cache.records(key, kind="Pod", uid=body["metadata"]["uid"]),
+            uid=body["metadata"]["uid"],
+            weights=weights_of(body.get("status") or {}),
         ):
             await self.envoys.ask()
         wants = spec is not None and self._wants_devices(key, body, spec)
         others = await self._claims_of_others() if wants else ()
+        route = await self._routes.find(key, body=body, spec=spec)
         if self._cache.fleet.get(key) is not body:
             return 0.0  # changed meanwhile
         # From here to the promise nothing is awaited: two rollouts never see the same free device.
         free = self._room(spec, others) if wants and spec is not None else None
-        return await self._execute(key, self._gather(key, body, spec=spec, problem=problem, free=free))
+        return await self._execute(key, self._gather(key, body, spec=spec, problem=problem, free=free, route=route))
 
     async def _execute(self, key: Key, snapshot: Snapshot) -> float | None:
         plan = decide(snapshot)
@@ -140,6 +150,10 @@ class Controller:
         except TemplateRefused as refused:
             self._rejected[key] = {refused.revision: refused.message}
             return 0.0
+        except RouteRefused as refused:
+            self._routes.refused(key, generation=snapshot.generation, message=str(refused))
+            return 0.0
+        telemetry.tell(key, plan.status)
         if plan.requeue_after is None:
             self._cache.waiting.discard(key)
         else:
@@ -159,13 +173,22 @@ class Controller:
                 self._queue.add(other)  # what became free meanwhile was not shown to them
 
     def _gather(
-        self, key: Key, body: dict[str, Any], *, spec: LLMDeploymentSpec | None, problem: str, free: Room | None = None
+        self,
+        key: Key,
+        body: dict[str, Any],
+        *,
+        spec: LLMDeploymentSpec | None,
+        problem: str,
+        free: Room | None = None,
+        route: OwnedObject | RouteObstacle | None = None,
     ) -> Snapshot:
         meta, cache = body["metadata"], self._cache
         pods = tuple(cache.records(key, kind="Pod", uid=meta["uid"]))
         signals = self.signals.of(namespace=key[0], pods=[r.name for r in pods]) if self.signals else None
         in_flight = signals.values.get("InFlight", {}) if signals else {}
-        kinds = ("Service", "PodDisruptionBudget")
+        kinds = ("Service", "PodDisruptionBudget", "NetworkPolicy", "HTTPRoute")
+        objects = tuple(o for kind in kinds for o in cache.records(key, kind=kind, uid=meta["uid"]))
+        unlabelled = (route,) if isinstance(route, OwnedObject) and route not in objects else ()
         return Snapshot(
             now=self._clock(),
             name=meta["name"],
@@ -181,7 +204,8 @@ class Controller:
             stored=tuple(cache.records(key, kind="ControllerRevision", uid=meta["uid"])),
             workloads=tuple(cache.records(key, kind="Deployment", uid=meta["uid"])),
             replicas=tuple(replace(r, in_flight=in_flight.get(r.name)) for r in pods),
-            objects=tuple(o for kind in kinds for o in cache.records(key, kind=kind, uid=meta["uid"])),
+            objects=(*objects, *unlabelled),
+            route_obstacle=route if isinstance(route, RouteObstacle) else None,
             free_gpus=None if free is None else free.replicas,
             largest_node=None if free is None else free.largest_node,
             nodes_readable=self._read_nodes,
@@ -189,6 +213,7 @@ class Controller:
             name_conflict=cache.older_with_same_name(key),
             router=self.envoys.router(meta["uid"]) if self._routed(spec) else None,
             signals=signals,
+            answers=self._analyses.of(key) if self._analyses else None,
             history=self._history.get(key, ()),
             observed_since=self._watched.setdefault(key, self._clock()),
             settings=self._render,
@@ -255,12 +280,3 @@ class Controller:
     def scaled(self) -> list[Key]:
         """Name the LLMDeployments that follow metrics."""
         return [key for key, body in self._cache.fleet.items() if (body.get("spec") or {}).get("scaling")]
-
-
-def _parse(raw: dict[str, Any]) -> tuple[LLMDeploymentSpec | None, str]:
-    try:
-        return LLMDeploymentSpec.model_validate(raw), ""
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return None, f"spec.{where}: {first['msg']}; this operator cannot read it, upgrade the operator or correct it"

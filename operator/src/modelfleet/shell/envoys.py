@@ -5,7 +5,7 @@ Must not judge the answers: `core/routing/router.py` narrows them to one LLMDepl
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from modelfleet.core.routing.router import Reports, Router
 from modelfleet.core.world import Replica
@@ -23,14 +23,20 @@ class Envoys:
         self._asking = asyncio.Lock()
         self.reports: Reports | None = None
 
-    def must_ask(self, replicas: Iterable[Replica]) -> bool:
-        """Whether a replica that leaves waits for news."""
+    def must_ask(self, replicas: Iterable[Replica], *, uid: str = "", weights: Mapping[str, int] | None = None) -> bool:
+        """Whether news is waited for: by a replica that leaves, or by weights that not every Envoy has."""
         if self._source is None:
             return False
         out = [r.out_since for r in replicas if not r.in_rotation and not r.terminating]
-        return bool(out) and (
+        known = self.reports.of(uid).weights if self.reports and weights is not None else None
+        awaited = weights is not None and (
+            known is None or any(known.get(revision, 0) != weight for revision, weight in weights.items())
+        )
+        if not out and not awaited:
+            return False
+        return (
             self.reports is None
-            or self.reports.observed_at < max(out)
+            or self.reports.observed_at < max(out, default=0.0)
             or self._clock() - self.reports.observed_at > FRESH_SECONDS
         )
 

@@ -24,6 +24,7 @@ from modelfleet.core.plan import (
     Select,
     stages,
 )
+from modelfleet.core.render.objects import HTTP_ROUTE
 from modelfleet.core.world import Snapshot
 from modelfleet.shell.cache import Cache
 from modelfleet.shell.queue import Key
@@ -40,6 +41,10 @@ class TemplateRefused(Exception):  # noqa: N818 - an answer of the API server, n
         self.revision, self.message = revision, message
 
 
+class RouteRefused(Exception):  # noqa: N818 - an answer of the API server, not a fault
+    """The API server refused our HTTPRoute: what is in it comes from the user."""
+
+
 class Executor:
     """Writes plans."""
 
@@ -52,6 +57,7 @@ class Executor:
         Raises:
             ApiProblem: the plan was dropped; the object needs another pass.
             TemplateRefused: the wanted revision can never start as it is written.
+            RouteRefused: the HTTPRoute cannot be as it is asked for.
         """
         for stage in stages(plan.actions):
             done = await asyncio.gather(*(self._act(key=key, action=one) for one in stage), return_exceptions=True)
@@ -64,40 +70,45 @@ class Executor:
             await self._tell(snapshot=snapshot, reason=reason)
 
     async def _act(self, *, key: Key, action: Action) -> None:
-        namespace = key[0]
+        kind, name = _target(action)
         try:
-            match action:
-                case Create():
-                    self._cache.observe(await self._kube.create(action.manifest))
-                case DryRun():
-                    await self._try(action)
-                case Apply():
-                    self._cache.observe(
-                        await self._kube.apply(action.manifest, resource_version=action.resource_version)
-                    )
-                case RestoreTemplate():
-                    await self._restore(namespace, action)
-                case Select():
-                    await self._select(namespace, action)
-                case Scale():
-                    await self._scale(namespace, action)
-                case Rotate():
-                    await self._rotate(namespace, action)
-                case Delete():
-                    await self._kube.delete(
-                        api_version=action.api_version,
-                        kind=action.kind,
-                        namespace=namespace,
-                        name=action.name,
-                        uid=action.uid,
-                    )
-                    self._cache.forget(key, kind=action.kind, name=action.name)
-                case _:
-                    assert_never(action)
+            await self._write(key=key, action=action)
+        except Refused as error:
+            if kind == HTTP_ROUTE and not isinstance(action, Delete):
+                raise RouteRefused(str(error)) from error
+            raise
         except Gone:
-            kind, name = _target(action)
             self._cache.forget(key, kind=kind, name=name)
             raise
+
+    async def _write(self, *, key: Key, action: Action) -> None:
+        namespace = key[0]
+        match action:
+            case Create():
+                self._cache.observe(await self._kube.create(action.manifest))
+            case DryRun():
+                await self._try(action)
+            case Apply():
+                self._cache.observe(await self._kube.apply(action.manifest, resource_version=action.resource_version))
+            case RestoreTemplate():
+                await self._restore(namespace, action)
+            case Select():
+                await self._select(namespace, action)
+            case Scale():
+                await self._scale(namespace, action)
+            case Rotate():
+                await self._rotate(namespace, action)
+            case Delete():
+                await self._kube.delete(
+                    api_version=action.api_version,
+                    kind=action.kind,
+                    namespace=namespace,
+                    name=action.name,
+                    uid=action.uid,
+                )
+                self._cache.forget(key, kind=action.kind, name=action.name)
+            case _:
+                assert_never(action)
 
     async def _try(self, action: DryRun) -> None:
         try:

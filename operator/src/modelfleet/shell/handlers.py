@@ -17,6 +17,7 @@ OWNED = (
     ("apps/v1", "deployments", "Deployment"),
     ("apps/v1", "controllerrevisions", "ControllerRevision"),
     ("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget"),
+    ("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy"),
 )
 
 

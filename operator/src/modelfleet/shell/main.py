@@ -16,16 +16,19 @@ import kopf
 import structlog
 
 from modelfleet import settings as settings_module
+from modelfleet.adapters.analysis import PrometheusAnalysis
+from modelfleet.adapters.asking import PrometheusOptions
 from modelfleet.adapters.errors import ApiProblem
 from modelfleet.adapters.gateway import Gateway
 from modelfleet.adapters.kube import Kube, connect
 from modelfleet.adapters.lease import Lease
-from modelfleet.adapters.prometheus import Prometheus, PrometheusOptions
+from modelfleet.adapters.prometheus import Prometheus
 from modelfleet.core import names
 from modelfleet.core.scaling.signals import no_signals
 from modelfleet.core.world import RenderSettings
 from modelfleet.settings import Settings
 from modelfleet.shell import telemetry
+from modelfleet.shell.analyses import Analyses
 from modelfleet.shell.cache import Cache
 from modelfleet.shell.controller import Controller
 from modelfleet.shell.envoys import Envoys
@@ -33,6 +36,7 @@ from modelfleet.shell.handlers import make_registry
 from modelfleet.shell.health import Health, serve
 from modelfleet.shell.listing import Listing
 from modelfleet.shell.queue import WorkQueue
+from modelfleet.shell.routes import Routes
 
 log = structlog.get_logger(__name__)
 
@@ -125,6 +129,10 @@ async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, a
     queue = WorkQueue(clock=time.monotonic, debounce=settings.debounce_seconds)
     kube = Kube(api=api, guard=lease.check)
     gateway = Gateway(kube=kube, namespace=settings.namespace) if settings.gateway_url else None
+    namespaces = settings.watch_namespaces or ("",)
+    judging = PrometheusAnalysis(options=_prometheus(settings)) if settings.prometheus_url else None
+    analyses = Analyses(cache=cache, queue=queue, gateway_url=settings.gateway_url, source=judging)
+    routes = Routes(api=api, kube=kube, cache=cache, namespaces=namespaces)
     controller = Controller(
         kube=kube,
         cache=cache,
@@ -133,16 +141,19 @@ async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, a
             engine_images=settings.engine_images,
             rendering_version=settings.rendering_version,
             gateway_url=settings.gateway_url,
+            engine_peers=settings.engine_peers,
             ack_timeout_seconds=settings.gateway_ack_timeout_seconds,
         ),
         read_nodes=settings.read_nodes,
         envoys=Envoys(source=gateway),
+        analyses=analyses,
+        routes=routes,
     )
-    namespaces = settings.watch_namespaces or ("",)
     renewing = asyncio.create_task(lease.keep())
     try:
         listing = Listing(kube=kube, cache=cache, namespaces=namespaces, read_nodes=settings.read_nodes)
         await listing.refresh()  # half a picture must not be decided on
+        await routes.look()
         for key in cache.fleet:
             queue.add(key)
         stop, started = asyncio.Event(), asyncio.Event()
@@ -159,7 +170,9 @@ async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, a
             asyncio.create_task(watching),
             asyncio.create_task(_take_signals_back(started=started, stop=asked_to_stop)),
             asyncio.create_task(listing.keep(queue=queue)),
+            asyncio.create_task(routes.keep(queue=queue, seconds=settings.discovery_seconds)),
             asyncio.create_task(_tick(settings=settings, controller=controller, queue=queue)),
+            asyncio.create_task(analyses.keep()),
             asyncio.create_task(_look_at_routes(settings=settings, controller=controller)),
             *(asyncio.create_task(controller.work()) for _ in range(settings.workers)),
         ]
@@ -178,6 +191,17 @@ async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, a
         renewing.cancel()
         if gateway is not None:
             await gateway.close()
+        if judging is not None:
+            judging.close()
+
+
+def _prometheus(settings: Settings) -> PrometheusOptions:
+    return PrometheusOptions(
+        url=settings.prometheus_url,
+        timeout_seconds=settings.prometheus_timeout_seconds,
+        headers_dir=settings.prometheus_headers_dir,
+        ca_file=settings.prometheus_ca_file,
+    )
 
 
 async def _look_at_routes(*, settings: Settings, controller: Controller) -> None:
@@ -197,14 +221,7 @@ async def _tick(*, settings: Settings, controller: Controller, queue: WorkQueue)
     if not settings.prometheus_url:
         controller.signals = no_signals(observed_at=0.0, error="prometheus.url is not set in the chart's values")
         await asyncio.Event().wait()
-    source = Prometheus(
-        options=PrometheusOptions(
-            url=settings.prometheus_url,
-            timeout_seconds=settings.prometheus_timeout_seconds,
-            headers_dir=settings.prometheus_headers_dir,
-            ca_file=settings.prometheus_ca_file,
-        )
-    )
+    source = Prometheus(options=_prometheus(settings))
     try:
         while True:
             started = time.monotonic()

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 
 from modelfleet.api.v1alpha1.base import ApiModel, Name, cel, checked, listed_by
 from modelfleet.api.v1alpha1.engine import Engine
+from modelfleet.api.v1alpha1.rollout import Rollout
 from modelfleet.api.v1alpha1.routing import Routing
 
 __all__ = [
@@ -31,7 +32,6 @@ __all__ = [
     "SecretRef",
 ]
 
-Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Quantity = Annotated[
     int | str,
     Field(
@@ -181,44 +181,6 @@ class Scaling(ApiModel):
     )
 
 
-class Rollout(ApiModel):
-    """How a new revision takes over."""
-
-    model_config = ConfigDict(
-        json_schema_extra=checked(
-            cel(
-                "has(self.capacity) && self.capacity == 'InPlace' || !has(self.maxSurge) || self.maxSurge > 0"
-                " || (has(self.maxUnavailable) && self.maxUnavailable > 0)",
-                "with maxSurge 0 and maxUnavailable 0 no replica could ever be replaced; raise one of them,"
-                " or set capacity: InPlace",
-            ),
-            cel(
-                "!has(self.capacity) || self.capacity != 'Surge' || !has(self.maxSurge) || self.maxSurge > 0",
-                "capacity Surge needs maxSurge of 1 or more; raise it or set capacity: Auto",
-            ),
-        )
-    )
-    strategy: Literal["RollingUpdate"] = Field("RollingUpdate", description="Default: RollingUpdate.")
-    max_surge: Annotated[int, Field(ge=0, le=1000)] = Field(1, description="Replicas above the wish. Default: 1.")
-    max_unavailable: Annotated[int, Field(ge=0, le=1000)] = Field(
-        0, description="Replicas that may be missing meanwhile. Default: 0."
-    )
-    capacity: Literal["Auto", "Surge", "InPlace"] = Field(
-        "Auto",
-        description="Auto surges when devices are free, else goes as far as maxUnavailable allows, else waits and says"
-        " what is missing. Surge creates first and never deletes first. InPlace deletes first. Default: Auto.",
-    )
-    progress_deadline_seconds: Seconds = Field(
-        1800, description="Seconds without progress until Degraded. Default: 1800."
-    )
-    capacity_timeout_seconds: Seconds = Field(
-        300, description="Seconds after which a pod that no node can take is given back. Default: 300."
-    )
-    revision_history_limit: Annotated[int, Field(ge=0, le=50)] = Field(
-        5, description="Old revisions kept for going back. Default: 5."
-    )
-
-
 class Drain(ApiModel):
     """How a replica ends."""
 
@@ -239,6 +201,13 @@ class LLMDeploymentSpec(ApiModel):
             cel(
                 "has(self.replicas) || has(self.scaling)",
                 "set spec.replicas for a fixed number, or spec.scaling to follow the load",
+            ),
+            cel(
+                "!has(self.routing) || !has(self.routing.provider) || self.routing.provider != 'Service'"
+                " || !has(self.rollout) || !has(self.rollout.strategy)"
+                " || !(self.rollout.strategy in ['Canary', 'BlueGreen'])",
+                "strategy Canary and BlueGreen need a gateway; set routing.provider to Gateway or GatewayAPI, or choose"
+                " RollingUpdate",
             ),
             cel(
                 "!has(self.model.revision) || self.model.uri.startsWith('hf://')",

@@ -42,22 +42,100 @@ class RevisionStatus(StatusModel):
 
     name: Annotated[str, Field(max_length=63)] = Field(description="Name of its Deployment and Service.")
     hash: Word = Field(description="Hash of the user's words that make this revision.")
-    role: Literal["stable", "new", "old"] = Field(description="stable serves; new is taking over; old is leaving.")
+    role: Literal["stable", "new", "canary", "preview", "old"] = Field(
+        description="stable serves; new, canary or preview is to take over, by the strategy; old is leaving."
+    )
+    weight: Annotated[int, Field(ge=0, le=100)] | None = Field(
+        None, description="Percent of the traffic that it is to get; absent where traffic follows the ready replicas."
+    )
     replicas: Count = Field(0, description="Pods that exist.")
     ready: Count = Field(0, description="Pods that are ready.")
     rendering_version: Word | None = Field(None, description="Version of the operator's renderer that wrote its pods.")
+
+
+class MetricResult(StatusModel):
+    """What one metric says of the canary."""
+
+    name: Word = Field(description="The metric.")
+    verdict: Word = Field(description="Pass, Fail, Inconclusive or NoData.")
+    reason: Word | None = Field(None, description="One CamelCase word for machines.")
+    message: Message | None = Field(None, description="The numbers in a sentence.")
+    canary_ratio: float | None = Field(None, description="Share of bad events on the canary, or a query's value.")
+    stable_ratio: float | None = Field(None, description="Share of bad events on stable.")
+    canary_samples: Count | None = Field(None, description="Requests behind it on the canary.")
+    stable_samples: Count | None = Field(None, description="Requests behind it on stable.")
+
+
+class AnalysisStatus(StatusModel):
+    """The judgement of the present step, or the last one."""
+
+    verdict: Word | None = Field(None, description="Pass, Fail, Inconclusive or NoData.")
+    reason: Word | None = Field(None, description="One CamelCase word for machines.")
+    message: Message | None = Field(None, description="The numbers in a sentence.")
+    seconds: Count | None = Field(None, description="Seconds that count so far in this step.")
+    windows: Count | None = Field(None, description="Windows opened in this rollout; they share the error budget.")
+    latency_proven: bool | None = Field(None, description="Whether latency passed under like load.")
+    results: Annotated[tuple[MetricResult, ...], Field(max_length=32)] = Field(
+        (), description="Per metric.", json_schema_extra=ATOMIC
+    )
+
+
+class ActionStatus(StatusModel):
+    """The answer to the last action annotation."""
+
+    id: Word = Field(description="The action's id.")
+    result: Literal["Done", "Refused", "Stale"] = Field(description="What became of it.")
+    message: Message | None = Field(None, description="Why.")
+
+
+class Override(StatusModel):
+    """Another revision than the spec asks for: after an abort, a rollback, or rollback-to. It ends with the next spec."""
+
+    spec_revision: Word = Field(description="Hash of the revision that the spec asks for.")
+    revision: Word = Field(description="Hash of the revision that is served instead.")
+    reason: Word = Field(description="Aborted, RolledBack or RollbackTo.")
+    message: Message | None = Field(None, description="Why.")
 
 
 class RolloutStatus(StatusModel):
     """Where a revision change stands."""
 
     strategy: Word | None = Field(None, description="spec.rollout.strategy in use.")
+    revision: Word | None = Field(None, description="Hash of the revision that is taking over.")
+    phase: Word | None = Field(
+        None,
+        description="Provisioning, Warming, Evaluating, Step, Paused, Hold, Promoting, Draining or Aborting.",
+    )
+    step: Count | None = Field(None, description="Steps done; the present one is the next.")
+    steps: Count | None = Field(None, description="Steps in all.")
+    weight: Annotated[int, Field(ge=0, le=100)] | None = Field(
+        None, description="Percent of the traffic that the new revision is to get."
+    )
+    mirror: Annotated[int, Field(ge=0, le=100)] | None = Field(
+        None, description="Percent of the requests that are copied to the new revision."
+    )
     plan: Message | None = Field(None, description="What will happen next, in a sentence.")
     message: Message | None = Field(None, description="Why it stands where it stands.")
+    hold: Word | None = Field(
+        None,
+        description="What holds it up: ManualPause, InsufficientCapacity, NoData, Inconclusive, MinSamples, Window,"
+        " RouterUnverified, Evaluation, Failed or StableUnhealthy.",
+    )
+    hold_started_at: Time | None = Field(None, description="Since when.")
+    paused: Word | None = Field(None, description="Why it waits for a person; promote or resume goes on.")
+    go: bool | None = Field(None, description="Whether promote was asked for at this step.")
+    full: bool | None = Field(None, description="Whether promote-full was asked for.")
     started_at: Time | None = Field(None, description="When this revision change began.")
-    step_started_at: Time | None = Field(None, description="When the present step began.")
+    weight_set_at: Time | None = Field(None, description="When the weights were last set.")
+    step_started_at: Time | None = Field(None, description="When the present step began: every Envoy knows its weight.")
     progressed_at: Time | None = Field(None, description="When replicas of the new revision last became ready.")
     capacity_wait_started_at: Time | None = Field(None, description="Since when devices are missing.")
+    analysis: AnalysisStatus | None = Field(None, description="The judgement.")
+    previous: Word | None = Field(None, description="Hash of the stable revision before the last promotion.")
+    promoted_at: Time | None = Field(None, description="When the last promotion was.")
+    ended_at: Time | None = Field(None, description="When the new revision lost its traffic by an abort.")
+    override: Override | None = Field(None, description="Another revision than the spec asks for.")
+    last_action: ActionStatus | None = Field(None, description="The answer to the last action annotation.")
 
 
 class ScalingStatus(StatusModel):

@@ -8,7 +8,14 @@ from typing import Any
 
 from modelfleet.core import names
 from modelfleet.core.render.pod import ENGINE_PORT
+from modelfleet.core.routing.model import MODELS_PATH, OPERATIONS
 from modelfleet.core.world import Snapshot
+
+SERVICE_PORT = 80
+GATEWAY_GROUP = "gateway.networking.k8s.io"
+HTTP_ROUTE_API, HTTP_ROUTE = f"{GATEWAY_GROUP}/v1", "HTTPRoute"
+MOST_BACKENDS = 16
+"""The Gateway API's own bound for one rule."""
 
 
 def owner_reference(snapshot: Snapshot) -> dict[str, Any]:
@@ -80,9 +87,12 @@ def deployment(snapshot: Snapshot, *, revision: str, template: Mapping[str, Any]
     }
 
 
-def stable_service(snapshot: Snapshot) -> dict[str, Any]:
-    """Render the Service of the LLMDeployment's name. All revisions of a rolling update serve, so it selects them all."""
-    selector = {names.OWNER: snapshot.name, names.ROTATION: "in"}
+def stable_service(snapshot: Snapshot, *, revision: str = "") -> dict[str, Any]:
+    """Render the Service of the LLMDeployment's name.
+
+    All revisions of a rolling update serve, so it selects them all; of a rollout in stages it selects the stable one.
+    """
+    selector = {names.OWNER: snapshot.name, names.ROTATION: "in"} | ({names.REVISION: revision} if revision else {})
     return _service(metadata=_metadata(snapshot, name=snapshot.name, revision=None), selector=selector)
 
 
@@ -101,7 +111,53 @@ def _service(*, metadata: dict[str, Any], selector: dict[str, str]) -> dict[str,
         "spec": {
             "type": "ClusterIP",
             "selector": selector,
-            "ports": [{"name": "http", "port": 80, "targetPort": ENGINE_PORT, "protocol": "TCP"}],
+            "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": ENGINE_PORT, "protocol": "TCP"}],
+        },
+    }
+
+
+def network_policy(snapshot: Snapshot) -> dict[str, Any]:
+    """Render who reaches the pods of all revisions: the gateway, and whom else the installation admits.
+
+    No port is named: a metrics port of the user's own container is for the same peers.
+    """
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        # Not the plain name: people call their own policies so.
+        "metadata": _metadata(snapshot, name=f"{snapshot.name}-engines", revision=None),
+        "spec": {
+            "podSelector": {"matchLabels": {names.OWNER: snapshot.name}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": [dict(peer) for peer in snapshot.settings.engine_peers]}],
+        },
+    }
+
+
+def http_route(snapshot: Snapshot, *, weights: Mapping[str, int]) -> dict[str, Any]:
+    """Render the HTTPRoute of provider GatewayAPI: what clients may call, to each revision's Service by weight.
+
+    What the API server would add is written out, so that a change by hand shows as a difference.
+    """
+    assert snapshot.spec is not None  # noqa: S101 - decide() answers an unreadable spec first
+    wanted = snapshot.spec.routing.gateway_api
+    parents = [parent.manifest() for parent in wanted.parent_refs] if wanted else []
+    heaviest = sorted(weights, key=lambda revision: (-weights[revision], revision))[:MOST_BACKENDS]
+    service = {"group": "", "kind": "Service", "port": SERVICE_PORT}
+    backends = [
+        {**service, "name": names.revision_name(name=snapshot.name, revision=each), "weight": weights[each]}
+        for each in sorted(heaviest)
+    ]
+    paths = [{"path": {"type": "Exact", "value": path}} for path in (*OPERATIONS, MODELS_PATH)]
+    return {
+        "apiVersion": HTTP_ROUTE_API,
+        "kind": HTTP_ROUTE,
+        "metadata": _metadata(snapshot, name=snapshot.name, revision=None),
+        "spec": {
+            "parentRefs": [{"group": GATEWAY_GROUP, "kind": "Gateway", **parent} for parent in parents],
+            "hostnames": list(wanted.hostnames) if wanted else [],
+            # A stream has no end that a gateway could know beforehand.
+            "rules": [{"matches": paths, "backendRefs": backends, "timeouts": {"request": "0s"}}],
         },
     }
 

@@ -9,6 +9,10 @@ from typing import Literal
 
 Balance = Literal["LeastRequest", "PrefixAffinity"]
 Access = Literal["Namespaced", "AnyKey", "Open"]
+OPERATIONS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
+"""What clients may call; everything else of an engine (its metrics, loading of adapters) is not for them."""
+MODELS_PATH = "/v1/models"
+"""The list of models, which they may read."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

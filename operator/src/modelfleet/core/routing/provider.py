@@ -4,7 +4,7 @@ from typing import Literal
 
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
 
-Provider = Literal["Gateway", "Service"]
+Provider = Literal["Gateway", "GatewayAPI", "Service"]
 
 
 def provider(spec: LLMDeploymentSpec, *, gateway_url: str) -> Provider:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modelfleet.core import names
-from modelfleet.core.routing.model import ApiKey, Endpoint, Revision, Served, Stickiness
+from modelfleet.core.routing.model import ApiKey, Endpoint, Mirror, Revision, Served, Stickiness
 from modelfleet.core.routing.resolve import adapter_names
 
 Json = Mapping[str, Any]
@@ -61,6 +61,7 @@ def served(body: Json, *, pods: Iterable[Json]) -> Served:
         allowed_tenants=tuple(str(t) for t in _routing(body).get("allowedTenants") or ()),
         balance="PrefixAffinity" if _routing(body).get("balance") == "PrefixAffinity" else "LeastRequest",
         stickiness=_stickiness(_routing(body).get("sessionAffinity") or {}),
+        mirror=_mirror(body.get("status") or {}),
     )
 
 
@@ -76,6 +77,12 @@ def _stickiness(affinity: Json) -> Stickiness | None:
     if TOKEN.fullmatch(cookie):
         return Stickiness(by="Cookie", name=cookie)
     return Stickiness(by="ApiKey") if affinity.get("apiKey") else None
+
+
+def _mirror(status: Json) -> Mirror | None:
+    rollout = status.get("rollout") or {}
+    revision, percent = str(rollout.get("revision") or ""), rollout.get("mirror")
+    return Mirror(revision=revision, percent=percent) if revision and isinstance(percent, int) and percent else None
 
 
 def _revisions(status: Json, pods: Iterable[Json]) -> tuple[Revision, ...]:

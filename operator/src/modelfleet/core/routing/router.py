@@ -18,12 +18,15 @@ class Router:
     Attributes:
         lagging: Ready Envoys that have not taken in what their control replica wants, or of which none speaks.
         in_use: Addresses to which a Ready Envoy that has taken everything in may send a new request.
+        weights: Shares by revision that every Ready Envoy applies, as they were asked for; None while they differ or there
+            is no Envoy.
         refused: What an Envoy said when it refused this LLMDeployment's configuration; empty when none did.
         observed_at: When the gateway was asked, in seconds of the caller's clock.
     """
 
     lagging: tuple[str, ...] = ()
     in_use: frozenset[str] = field(default_factory=frozenset)
+    weights: Mapping[str, int] | None = None
     refused: str = ""
     observed_at: float = 0.0
 
@@ -63,6 +66,7 @@ class Reports:
         ('e2',)
         """
         lagging: list[str] = []
+        weights: list[Mapping[str, int]] = []
         in_use: set[str] = set()
         refused = ""
         for name in self.envoys:
@@ -71,9 +75,15 @@ class Reports:
                 lagging.append(name)
                 refused = refused or _refusal(envoy)
                 continue
+            weights.append(model.get("requested") or {})
             in_use |= {address for addresses in (model.get("endpoints") or {}).values() for address in addresses}
+        agreed = not lagging and bool(weights) and all(one == weights[0] for one in weights)
         return Router(
-            lagging=tuple(sorted(lagging)), in_use=frozenset(in_use), refused=refused, observed_at=self.observed_at
+            lagging=tuple(sorted(lagging)),
+            in_use=frozenset(in_use),
+            weights=weights[0] if agreed else None,
+            refused=refused,
+            observed_at=self.observed_at,
         )
 
     def _connected(self, name: str, *, uid: str) -> tuple[Json, Json | None]:

@@ -1,0 +1,131 @@
+"""From what Prometheus answered to the verdict on the present stage, and what has to be asked for it.
+
+Joins the user's words, what is remembered and the answers; `core/judgement` judges. Must not hold any arithmetic.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
+from modelfleet.core.judgement import Carried, Config, judge
+from modelfleet.core.judgement.question import Question
+from modelfleet.core.judgement.settings import configuration, custom_queries, within
+from modelfleet.core.judgement.verdict import StepVerdict
+from modelfleet.core.judgement.window import window
+from modelfleet.core.rollout import memory as remembered
+from modelfleet.core.rollout.memory import Memory
+from modelfleet.core.rollout.stages import ALL, Stage, stages
+from modelfleet.core.routing.provider import provider
+from modelfleet.core.world import Snapshot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """What is known of the new revision at this stage.
+
+    Attributes:
+        verdict: None where none is judged, or nothing was measured yet.
+        no_data: why nothing could be measured.
+    """
+
+    verdict: StepVerdict | None = None
+    no_data: str = ""
+
+
+def question(
+    *, spec: LLMDeploymentSpec, status: Mapping[str, Any], namespace: str, name: str, now: float, gateway_url: str
+) -> Question | None:
+    """Say what to ask Prometheus; None while no step is judged."""
+    memory = remembered.read(status)
+    stable = next((r.get("hash", "") for r in status.get("revisions") or () if r.get("role") == "stable"), "")
+    if not memory.revision or not memory.reached_at or stable in {"", memory.revision}:
+        return None
+    if _stage(spec, memory=memory).kind not in {"Weight", "Mirror"}:
+        return None
+    analysis = spec.rollout.analysis
+    return Question(
+        namespace=namespace,
+        name=name,
+        stable=stable,
+        canary=memory.revision,
+        since=memory.reached_at,
+        now=now,
+        interval_seconds=analysis.interval_seconds,
+        warmup_seconds=analysis.warmup_seconds,
+        ttft_within=within(metrics=analysis.metrics, metric="ttft", objective=None),
+        inter_token_within=within(metrics=analysis.metrics, metric="interToken", objective=None),
+        custom=custom_queries(analysis.metrics),
+        gateway=provider(spec, gateway_url=gateway_url) == "Gateway",
+    )
+
+
+def _stage(spec: LLMDeploymentSpec, *, memory: Memory) -> Stage:
+    """Find the stage; how many replicas it has does not matter here."""
+    plan = stages(spec.rollout, desired=1)
+    return plan[min(memory.step, len(plan) - 1)] if plan else Stage(kind="Promote")
+
+
+def assess(snapshot: Snapshot, *, memory: Memory, stable: str, stage: Stage) -> Assessment:
+    """Judge the present stage by the last answers, if they are about it."""
+    spec, answers = snapshot.spec, snapshot.answers
+    if spec is None or stage.kind != "Weight" or not memory.reached_at or answers is None:
+        return Assessment()
+    asked = answers.asked
+    if (asked.stable, asked.canary, asked.since) != (stable, memory.revision, memory.reached_at):
+        return Assessment()
+    found = window(
+        answers,
+        now=snapshot.now,
+        weight=memory.weight / ALL,
+        serving={
+            r.name: r.ready_since or snapshot.now
+            for r in snapshot.replicas
+            if r.ready and r.in_rotation and not r.terminating and r.revision in {stable, memory.revision}
+        },
+        last=stage.last,
+    )
+    carried = Carried(windows=max(1, memory.windows), latency_proven=memory.latency_proven)
+    verdict = judge(found, config=config(spec, gateway=asked.gateway), carried=carried)
+    errors = "; ".join(answers.errors)
+    return Assessment(verdict=verdict, no_data=errors if errors and verdict.outcome != "Fail" else "")
+
+
+def config(spec: LLMDeploymentSpec, *, gateway: bool) -> Config:
+    """Answer how this LLMDeployment's canaries are judged."""
+    analysis = spec.rollout.analysis
+    judged = sum(stage.kind == "Weight" for stage in stages(spec.rollout, desired=1))
+    return configuration(
+        metrics=analysis.metrics,
+        ttft_within=within(metrics=analysis.metrics, metric="ttft", objective=None),
+        inter_token_within=within(metrics=analysis.metrics, metric="interToken", objective=None),
+        interval_seconds=analysis.interval_seconds,
+        min_samples=analysis.min_samples,
+        min_seconds=analysis.min_seconds,
+        judged_steps=max(1, judged),
+        gateway=gateway,
+    )
+
+
+def shown(verdict: StepVerdict) -> dict[str, Any]:
+    """Put a verdict into words for status; ratios to four digits, or every sample would cost a write."""
+    results = [
+        {
+            "name": metric.name,
+            "verdict": metric.outcome,
+            "reason": metric.reason,
+            "message": metric.message,
+            "canaryRatio": None if metric.canary_ratio is None else round(metric.canary_ratio, 4),
+            "stableRatio": None if metric.stable_ratio is None else round(metric.stable_ratio, 4),
+            "canarySamples": metric.canary_samples,
+            "stableSamples": metric.stable_samples,
+        }
+        for metric in verdict.metrics
+    ]
+    return {
+        "verdict": verdict.outcome,
+        "reason": verdict.reason,
+        "message": verdict.message,
+        "seconds": int(verdict.seconds),
+        "results": [{key: value for key, value in one.items() if value is not None} for one in results],
+    }

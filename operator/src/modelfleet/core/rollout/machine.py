@@ -1,0 +1,149 @@
+"""One look at a staged rollout (canary, blue-green, going back): ordered rules, the first that applies wins.
+
+Takes what is remembered, what runs and what was measured; answers what to remember next and why. What a pass does to
+replicas rests on what was remembered *before* it, so a crash between any two writes changes nothing. Must not write
+manifests or choose pods.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from modelfleet.core.plan import Reason
+from modelfleet.core.rollout.dwell import dwell
+from modelfleet.core.rollout.memory import Memory
+from modelfleet.core.rollout.move import Look, Move, advance, give_up, held, name, unheld
+from modelfleet.core.rollout.stages import ALL, carried
+
+
+def proceed(look: Look) -> Move:
+    """Take one step, or say what is awaited."""
+    for rule in _RULES:
+        if move := rule(look):
+            return move
+    raise AssertionError("the last rule always applies")
+
+
+def _fails(look: Look) -> Move | None:
+    """The new revision can never serve, or is worse than stable."""
+    verdict = look.verdict
+    if look.failure:
+        return give_up(look, message=look.failure)
+    if verdict is not None and verdict.outcome == "Fail":
+        return give_up(look, message=verdict.message, cause=verdict.reason)
+    return None
+
+
+def _closed(look: Look) -> Move | None:
+    if look.open:
+        return None
+    return held(look, hold="Window", message="the change window is closed")
+
+
+def _loses_replicas(look: Look) -> Move | None:
+    """Replicas are gone: the traffic is what the others carry, and the window begins anew when they are back."""
+    possible = carried(desired=look.desired, warm=look.new.ready)
+    if look.warm or possible >= look.memory.weight or look.memory.weight == ALL:
+        return None
+    return _weigh(look, weight=possible)
+
+
+def _waits_for_replicas(look: Look) -> Move | None:
+    """Its replicas are not warm yet.
+
+    Traffic follows those that are where this alone frees a device: stable may then give one.
+    """
+    if look.warm or look.memory.weight == ALL:
+        return None
+    ready, stage, memory = look.new.ready, look.stage, look.memory
+    grows = look.targets.new > look.new.replicas or look.new.replicas > ready
+    possible = min(stage.weight, carried(desired=look.desired, warm=ready))
+    if stage.kind == "Promote" and not grows and ready >= look.desired - look.may_miss and ready:
+        possible = ALL  # what is missing gets the devices that stable gives up
+    if look.confirmed and possible > memory.weight and (not grows or stage.kind == "Promote"):
+        return _weigh(look, weight=possible)
+    if not look.confirmed:
+        return _waits_for_envoys(look)
+    message = f"{ready} of {stage.new} replicas of revision {look.revision} are ready"
+    if look.targets.hold:
+        return held(look, hold="InsufficientCapacity", message=f"{message}, and no device is free")
+    return Move(memory=unheld(memory), phase="Warming" if look.new.replicas else "Provisioning", message=message)
+
+
+def _weighs(look: Look) -> Move | None:
+    """Give the stage its traffic, or its copies."""
+    stage, memory = look.stage, look.memory
+    if memory.weight < stage.weight or memory.mirror != stage.mirror:
+        return _weigh(look, weight=max(memory.weight, stage.weight), mirror=stage.mirror)
+    return None
+
+
+def _weigh(look: Look, *, weight: int, mirror: int = 0) -> Move:
+    memory = replace(unheld(look.memory), weight=weight, mirror=mirror, weighed_at=look.now, reached_at=0.0)
+    told = Reason(
+        kind="Rollout", reason="WeightSet", message=f"{look.new.ready} replicas of revision {look.revision} are warm",
+        before=f"{look.memory.weight} %", after=f"{weight} %",
+    )  # fmt: skip
+    reasons = (told,) if weight != look.memory.weight else ()
+    return Move(memory=memory, phase=name(look), message=f"{weight} % for the new revision", reasons=reasons)
+
+
+def _waits_for_envoys(look: Look) -> Move | None:
+    if look.confirmed:
+        return None
+    if look.unheard:
+        return held(look, hold="RouterUnverified", message=look.unheard)
+    return Move(memory=look.memory, phase=name(look), message="the gateway takes in the weights", again_in=0.5)
+
+
+def _arrives(look: Look) -> Move | None:
+    """Everything of this stage stands: its time begins."""
+    if look.stage.kind == "Promote":
+        return _promote(look)
+    if look.memory.reached_at:
+        return None
+    windows = look.memory.windows + int(look.stage.kind == "Weight")
+    memory = replace(unheld(look.memory), reached_at=look.now, windows=windows, analysis={})
+    return Move(memory=memory, phase=name(look), message="begun", again_in=0.0)
+
+
+def _promote(look: Look) -> Move:
+    memory = Memory(
+        previous=look.stable,
+        promoted_at=look.now,
+        weighed_at=look.now,
+        override=look.memory.override,
+        answer=look.memory.answer,
+    )
+    told = Reason(
+        kind="Rollout", reason="Promoted", message=f"revision {look.revision} has all the traffic",
+        before=look.stable, after=look.revision,
+    )  # fmt: skip
+    return Move(memory=memory, phase="Draining", promoted=True, reasons=(told,), again_in=0.0)
+
+
+def _is_told_to(look: Look) -> Move | None:
+    """A person said to go on."""
+    if look.memory.full:
+        return advance(look, why="promote-full", step=look.last_step)
+    return advance(look, why="promote") if look.memory.go else None
+
+
+def _is_paused(look: Look) -> Move | None:
+    if not look.memory.paused:
+        return None
+    hold = look.memory.paused if look.memory.paused in {"NoData", "Inconclusive", "Failed"} else "ManualPause"
+    return held(look, hold=hold, message=f"paused ({look.memory.paused}); promote or resume goes on")
+
+
+_RULES: tuple[Callable[[Look], Move | None], ...] = (
+    _fails,
+    _loses_replicas,
+    _closed,
+    _is_paused,
+    _waits_for_replicas,
+    _weighs,
+    _waits_for_envoys,
+    _arrives,
+    _is_told_to,
+    dwell,
+)

@@ -1,0 +1,140 @@
+"""How a rollout ends, or ends early: one revision is to have everything, others still run.
+
+After a promotion the old one stays warm for a while; after an abort its traffic goes at once; when the user goes back in
+the middle, it goes no faster than the stable revision can take it. Pure numbers in, pure numbers out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from modelfleet.api.v1alpha1.rollout import Rollout
+from modelfleet.core.rollout.memory import Memory
+from modelfleet.core.rollout.stages import ALL, carried
+from modelfleet.core.rollout.targets import UNLIMITED, Count, Inputs, Targets, next_targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settling:
+    """One look.
+
+    Attributes:
+        now: seconds since the epoch.
+        rollout: the user's words.
+        memory: what is remembered.
+        desired: replicas wanted in all.
+        stable: what runs of the revision that is to have everything.
+        others: what runs of each other revision.
+        weights: percent that is in force for each other revision.
+        confirmed: every Envoy has these weights, or was given enough time.
+        free: replicas that free devices could hold; None when that is unknown.
+        claim_expired: as `targets.Inputs.claim_expired`.
+    """
+
+    now: float
+    rollout: Rollout
+    memory: Memory
+    desired: int
+    stable: Count
+    others: Mapping[str, Count] = field(default_factory=dict)
+    weights: Mapping[str, int] = field(default_factory=dict)
+    confirmed: bool = True
+    free: int | None = UNLIMITED
+    claim_expired: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What comes out.
+
+    Attributes:
+        memory: what to remember.
+        targets: replicas of the one that is to have everything, and of the others that may get requests.
+        kept: replicas of each other revision that gets none.
+        phase: one word for people; empty when it is over.
+        message: why.
+        again_in: seconds until time alone changes something.
+    """
+
+    memory: Memory
+    targets: Targets
+    kept: Mapping[str, int] = field(default_factory=dict)
+    phase: str = ""
+    message: str = ""
+    again_in: float | None = None
+
+
+def settle(at: Settling) -> Settled:
+    """Take one step."""
+    memory = _weigh(at)
+    serving = {name: one for name, one in at.others.items() if at.weights.get(name) or not at.confirmed}
+    idle = {name: one for name, one in at.others.items() if name not in serving}
+    targets = next_targets(
+        Inputs(
+            desired=at.desired,
+            new=replace(at.stable, leaving=0),
+            old=Count(
+                replicas=sum(one.replicas for one in serving.values()),
+                ready=sum(one.ready for one in serving.values()),
+                leaving=sum(one.leaving for one in at.others.values()),
+            ),
+            max_surge=at.rollout.max_surge,
+            max_unavailable=at.rollout.max_unavailable,
+            capacity=at.rollout.capacity,
+            free=at.free,
+            claim_expired=at.claim_expired,
+        )
+    )
+    left = {name: _seconds_left(at, name=name) for name in idle}
+    short = at.stable.replicas < at.desired and at.free is not None and at.free < at.desired - at.stable.replicas
+    kept = {name: one.replicas if left[name] > 0 and not short else 0 for name, one in idle.items()}
+    gone = not memory.weight and not serving
+    memory = replace(memory, revision="", step=0) if gone and memory.revision else memory
+    waits = [left[name] for name, replicas in kept.items() if replicas]
+    return Settled(
+        memory=memory,
+        targets=targets,
+        kept=kept,
+        phase=_phase(at),
+        message=_message(at, kept=kept, left=left),
+        again_in=min(waits, default=None),
+    )
+
+
+def _weigh(at: Settling) -> Memory:
+    """Answer the memory with the weight that the one which leaves may still have."""
+    memory = at.memory
+    most = 0 if memory.ended_at else ALL - carried(desired=at.desired, warm=at.stable.ready)
+    if memory.weight <= most and not memory.mirror:
+        return memory
+    return replace(
+        memory, weight=min(memory.weight, most), mirror=0, weighed_at=at.now, reached_at=0.0, hold="", hold_at=0.0
+    )
+
+
+def _seconds_left(at: Settling, *, name: str) -> float:
+    """Count the seconds for which a revision without traffic stays warm."""
+    memory, rollout = at.memory, at.rollout
+    if memory.promoted_at and name == memory.previous and rollout.capacity != "InPlace":
+        return memory.promoted_at + rollout.scale_down_delay_seconds - at.now
+    if memory.ended_at:
+        return memory.ended_at + rollout.abort_scale_down_delay_seconds - at.now
+    return 0.0
+
+
+def _phase(at: Settling) -> str:
+    if not any(one.replicas or one.leaving for one in at.others.values()):
+        return ""
+    return "Aborting" if at.memory.ended_at or at.memory.weight else "Draining"
+
+
+def _message(at: Settling, *, kept: Mapping[str, int], left: Mapping[str, float]) -> str:
+    del left
+    warm = [name for name, replicas in kept.items() if replicas]
+    if not warm:
+        return ""
+    since, delay = at.memory.promoted_at, at.rollout.scale_down_delay_seconds
+    if at.memory.ended_at > since:
+        return (
+            f"revision {warm[0]} keeps its replicas without traffic for {at.rollout.abort_scale_down_delay_seconds} s"
+        )
+    return f"revision {warm[0]} stays warm for {delay} s after the promotion: rollback-to is instant meanwhile"

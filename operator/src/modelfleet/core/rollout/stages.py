@@ -1,0 +1,114 @@
+"""A strategy as data: the stages that a rollout goes through, from the user's words.
+
+Canary and blue-green are the same machine over different stages. Must not look at what runs.
+"""
+
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import Literal
+
+from modelfleet.api.v1alpha1.rollout import BlueGreen, Canary, Rollout
+
+ALL = 100
+"""Percent."""
+
+Kind = Literal["Preview", "Evaluation", "Mirror", "Weight", "Pause", "Promote"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        kind: what ends it: Preview when its replicas are warm, Evaluation at its score, Mirror after its time, Weight
+            at a Pass, Pause by a person or its time, Promote when the new revision has everything.
+        weight: percent of the traffic for the new revision.
+        new: replicas of the new revision; stable has its share of those that are wanted in all.
+        seconds: least time, for Mirror and Weight; the whole time of a Pause, 0 for a person's word.
+        mirror: percent of the requests that are copied.
+        last: the next weight is 100 %.
+        whole: the new revision is a whole second set.
+    """
+
+    kind: Kind
+    weight: int = 0
+    new: int = 0
+    seconds: int = 0
+    mirror: int = 0
+    last: bool = False
+    whole: bool = False
+
+
+def stages(rollout: Rollout, *, desired: int) -> tuple[Stage, ...]:
+    """List a strategy's stages for so many replicas in all; empty for one without stages.
+
+    >>> found = stages(Rollout(strategy="Canary"), desired=4)
+    >>> [(s.kind, s.weight, s.new) for s in found]
+    [('Weight', 5, 1), ('Weight', 25, 1), ('Weight', 50, 2), ('Promote', 100, 4)]
+    >>> [(s.kind, s.new) for s in stages(Rollout(strategy="BlueGreen"), desired=2)]
+    [('Preview', 2), ('Pause', 2), ('Promote', 2)]
+    """
+    if rollout.strategy == "Canary":
+        return _canary(rollout, canary=rollout.canary or Canary(), desired=desired)
+    if rollout.strategy == "BlueGreen":
+        return _blue_green(rollout, options=rollout.blue_green or BlueGreen(), desired=desired)
+    return ()
+
+
+def _canary(rollout: Rollout, *, canary: Canary, desired: int) -> tuple[Stage, ...]:
+    steps = [s for s in canary.steps if s.weight != ALL]  # 100 % is the promotion
+    weights = [s.weight for s in steps if s.weight]
+    first = weights[0] if weights else ALL
+    new = replicas(desired=desired, weight=first, fixed=canary.replicas)
+    found: list[Stage] = []
+    if rollout.analysis.evaluation:
+        found.append(Stage(kind="Evaluation", new=new))
+    if canary.mirror:
+        found.append(Stage(kind="Mirror", new=new, mirror=canary.mirror.percent, seconds=canary.mirror.min_seconds))
+    weight = 0
+    for step in steps:
+        if step.weight:
+            weight = step.weight
+            new = replicas(desired=desired, weight=weight, fixed=canary.replicas)
+            last, seconds = weight == weights[-1], step.min_seconds or 0
+            found.append(Stage(kind="Weight", weight=weight, new=new, seconds=seconds, last=last))
+        elif step.pause:
+            found.append(Stage(kind="Pause", weight=weight, new=new, seconds=step.pause.seconds or 0))
+    return (*found, Stage(kind="Promote", weight=ALL, new=desired))
+
+
+def _blue_green(rollout: Rollout, *, options: BlueGreen, desired: int) -> tuple[Stage, ...]:
+    preview = min(options.preview_replicas or desired, desired)
+    found = [Stage(kind="Preview", new=preview, whole=True)]
+    if rollout.analysis.evaluation:
+        found.append(Stage(kind="Evaluation", new=preview, whole=True))
+    if not options.auto_promote:
+        found.append(Stage(kind="Pause", new=preview, whole=True))
+    return (*found, Stage(kind="Promote", weight=ALL, new=desired, whole=True))
+
+
+def replicas(*, desired: int, weight: int, fixed: int | str = "Proportional") -> int:
+    """Answer the replicas that carry a weight as the others carry theirs, rounded up.
+
+    >>> replicas(desired=2, weight=20), replicas(desired=3, weight=50), replicas(desired=4, weight=25, fixed=2)
+    (1, 2, 2)
+    """
+    return max(1, ceil(desired * weight / ALL)) if isinstance(fixed, str) else fixed
+
+
+def share(*, desired: int, weight: int) -> int:
+    """Answer the replicas that stable needs beside a new revision with this weight; none beside one with everything.
+
+    >>> share(desired=3, weight=50), share(desired=1, weight=99), share(desired=2, weight=100)
+    (2, 1, 0)
+    """
+    return ceil(desired * (ALL - weight) / ALL)
+
+
+def carried(*, desired: int, warm: int) -> int:
+    """Answer the percent of the traffic that so many warm replicas may get.
+
+    >>> carried(desired=3, warm=1), carried(desired=2, warm=5), carried(desired=0, warm=0)
+    (33, 100, 100)
+    """
+    return ALL if warm >= desired else floor(ALL * warm / desired)

@@ -1,0 +1,272 @@
+"""Revisions that get their traffic in stages: strategies Canary and BlueGreen.
+
+From a Snapshot to a `Look` for the rules of `rollout/machine.py`, and from their answer to writes and weights. What is
+written to replicas rests on the weights that were in force before this pass, so that a crash between two writes leaves
+nobody without replicas. Must not hold any rule itself.
+"""
+
+from dataclasses import replace
+
+from modelfleet.core import rolling
+from modelfleet.core.assess import assess, shown
+from modelfleet.core.demand import Demand
+from modelfleet.core.failures import diagnose
+from modelfleet.core.observe import epoch
+from modelfleet.core.plan import Action
+from modelfleet.core.rolling import Rollout, announce, as_is, claim_expired, count, free
+from modelfleet.core.rollout import opening
+from modelfleet.core.rollout.course import Course
+from modelfleet.core.rollout.machine import proceed
+from modelfleet.core.rollout.memory import Memory
+from modelfleet.core.rollout.move import Look, Move
+from modelfleet.core.rollout.outlook import outlook
+from modelfleet.core.rollout.replicas import living, resize
+from modelfleet.core.rollout.settling import Settled, Settling, settle
+from modelfleet.core.rollout.split import Share, next_share
+from modelfleet.core.rollout.stages import ALL, Stage, share, stages
+from modelfleet.core.rollout.targets import Targets
+from modelfleet.core.routing.confirmation import confirmed, in_force, unheard
+from modelfleet.core.world import Snapshot
+
+MOST_RESTARTS = 1
+"""A new revision whose container was restarted more often, and is down, is not waited for."""
+
+
+def applies(snapshot: Snapshot, *, wanted: Demand) -> bool:
+    """Whether this LLMDeployment's revisions get their traffic in stages now.
+
+    Not where nothing is served, nor where the one replica must go before the next one comes.
+    """
+    spec = snapshot.spec
+    assert spec is not None  # noqa: S101 - decide() answers an unreadable spec first
+    alone = spec.rollout.capacity == "InPlace" and wanted.replicas <= 1
+    return spec.rollout.strategy in {"Canary", "BlueGreen"} and bool(wanted.replicas) and not alone
+
+
+def roll(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rollout:
+    """Take one step towards the course's target."""
+    spec, memory = snapshot.spec, course.memory
+    assert spec is not None  # noqa: S101 - see applies()
+    leaves = memory.revision not in {"", course.target} and memory.weight > 0
+    if spec.suspend:
+        return _frozen(snapshot, course=course)
+    if not course.rolling or leaves:
+        return _settle(snapshot, course=course, wanted=wanted)
+    current = any(w.revision == course.target for w in snapshot.workloads)
+    if not current and rolling.refusal(snapshot, revision=course.target):
+        held = rolling.hold_old(snapshot, revision=course.target, wanted=wanted)
+        weights = _weights(course, memory=Memory())
+        return replace(held, memory=memory, stable=course.stable, weights=weights, reasons=course.reasons)
+    if memory.revision != course.target:
+        course = replace(course, memory=_fresh(memory, revision=course.target))
+    return _proceed(snapshot, course=course, wanted=wanted, current=current)
+
+
+def _proceed(snapshot: Snapshot, *, course: Course, wanted: Demand, current: bool) -> Rollout:
+    look = _look(snapshot, course=course, wanted=wanted)
+    step = proceed(look)
+    # Outside the change window nothing new starts; what has begun keeps its replicas.
+    begins = look.open or current
+    said = announce(snapshot, revision=course.target) if begins else ()
+    return Rollout(
+        revision=course.target,
+        stable=course.target if step.promoted else course.stable,
+        targets=look.targets if begins else as_is(snapshot, revision=course.target),
+        memory=_with_verdict(step, look=look),
+        weights={course.target: ALL} if step.promoted else _weights(course, memory=step.memory),
+        phase=step.phase,
+        message=step.message,
+        plan=_plan(snapshot, look=look),
+        steps=len(look.stages),
+        actions=_writes(snapshot, course=course, targets=look.targets) if begins else (),
+        reasons=(*course.reasons, *said, *step.reasons),
+        again_in=step.again_in,
+    )
+
+
+def _plan(snapshot: Snapshot, *, look: Look) -> str:
+    """Say what comes, with the shortest start that was seen: one that flapped later shows a longer one."""
+    took = [r.ready_since - r.created_at for r in snapshot.replicas if r.ready_since is not None]
+    return outlook(
+        look.stages,
+        step=min(look.memory.step, look.last_step),
+        running=look.new.replicas,
+        start_seconds=min(took, default=None),
+        judged_seconds=look.rollout.analysis.min_seconds,
+    )
+
+
+def _with_verdict(step: Move, *, look: Look) -> Memory:
+    """Show what was judged; a new window starts without."""
+    if look.verdict is None or not step.memory.reached_at:
+        return step.memory
+    return replace(step.memory, analysis=shown(look.verdict))
+
+
+def _frozen(snapshot: Snapshot, *, course: Course) -> Rollout:
+    """Suspended: everything stays, but for the traffic that an abort takes away."""
+    memory = course.memory
+    return Rollout(
+        revision=course.target if course.rolling else course.stable,
+        stable=course.stable,
+        targets=as_is(snapshot, revision=course.target),
+        memory=memory,
+        weights=_weights(course, memory=memory),
+        phase="Suspended" if memory.revision else "",
+        reasons=course.reasons,
+    )
+
+
+def _weights(course: Course, *, memory: Memory) -> dict[str, int]:
+    """Give the percent of the traffic of each revision that has any."""
+    if not memory.revision or memory.revision == course.stable:
+        return {course.stable: ALL}
+    return {course.stable: ALL - memory.weight, memory.revision: memory.weight}
+
+
+def _settle(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rollout:
+    """Give everything to the stable revision."""
+    settled = settle(_settling(snapshot, course=course, wanted=wanted))
+    return Rollout(
+        revision=course.stable,
+        stable=course.stable,
+        targets=settled.targets,
+        memory=settled.memory,
+        weights=_weights(course, memory=settled.memory),
+        phase=settled.phase,
+        message=settled.message,
+        actions=_settling_writes(snapshot, course=course, settled=settled),
+        reasons=course.reasons,
+        again_in=settled.again_in,
+    )
+
+
+def _settling(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Settling:
+    spec, memory = snapshot.spec, course.memory
+    assert spec is not None  # noqa: S101 - see applies()
+    live = {w.revision for w in snapshot.workloads if w.replicas} | {r.revision for r in snapshot.replicas}
+    # An Envoy that says nothing must not hold devices for ever: the pod's own grace covers what it still sends.
+    patience = snapshot.now - memory.weighed_at > snapshot.settings.ack_timeout_seconds
+    return Settling(
+        now=snapshot.now,
+        rollout=spec.rollout,
+        memory=memory,
+        desired=wanted.replicas,
+        stable=count(snapshot, revision=course.stable),
+        others={revision: count(snapshot, revision=revision) for revision in sorted(live - {course.stable, ""})},
+        weights=in_force(snapshot) or {},
+        confirmed=confirmed(snapshot) or patience,
+        free=free(snapshot),
+        claim_expired=claim_expired(snapshot, revision=course.stable),
+    )
+
+
+def _settling_writes(snapshot: Snapshot, *, course: Course, settled: Settled) -> tuple[Action, ...]:
+    serving = [w for w in snapshot.workloads if w.revision not in {course.stable, *settled.kept}]
+    if not any(w.revision == course.stable for w in snapshot.workloads):
+        return rolling.start(snapshot, revision=course.stable, replicas=0 if serving else settled.targets.new)
+    actions: list[Action] = []
+    for workload in snapshot.workloads:
+        if workload.revision == course.stable:
+            actions += resize(snapshot, workload=workload, target=settled.targets.new)
+        elif workload.revision in settled.kept:
+            actions += resize(snapshot, workload=workload, target=settled.kept[workload.revision])
+    for workload, target in rolling.split(snapshot, olds=serving, total=settled.targets.old):
+        actions += resize(snapshot, workload=workload, target=target)
+    return tuple(actions)
+
+
+def _fresh(memory: Memory, *, revision: str) -> Memory:
+    """Forget the rollout of before; who served before, what a person said and what is served instead stay."""
+    return Memory(
+        revision=revision,
+        previous=memory.previous,
+        promoted_at=memory.promoted_at,
+        override=memory.override,
+        answer=memory.answer,
+    )
+
+
+def _look(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Look:
+    spec, memory = snapshot.spec, course.memory
+    assert spec is not None  # noqa: S101 - see applies()
+    plan = stages(spec.rollout, desired=wanted.replicas)
+    plan = plan[-1:] if course.returning else plan
+    stage = plan[min(memory.step, len(plan) - 1)]
+    heard = confirmed(snapshot)
+    measured = assess(snapshot, memory=memory, stable=course.stable, stage=stage)
+    in_place = spec.rollout.capacity == "InPlace"
+    return Look(
+        now=snapshot.now,
+        rollout=spec.rollout,
+        memory=memory,
+        stages=plan,
+        revision=course.target,
+        stable=course.stable,
+        spec_revision=course.spec_revision,
+        desired=wanted.replicas,
+        new=count(snapshot, revision=course.target),
+        targets=_targets(snapshot, course=course, stage=stage, wanted=wanted.replicas, heard=heard),
+        may_miss=max(int(in_place), spec.rollout.max_unavailable),
+        confirmed=heard,
+        unheard=unheard(snapshot, since=memory.weighed_at),
+        verdict=measured.verdict,
+        no_data=measured.no_data,
+        failure=_failure(snapshot, revision=course.target),
+        open=course.returning or opening.is_open(spec.rollout.window, now=snapshot.now),
+    )
+
+
+def _failure(snapshot: Snapshot, *, revision: str) -> str:
+    """Say why a revision will never serve: it ended again and again, or had time enough."""
+    spec = snapshot.spec
+    assert spec is not None  # noqa: S101 - see applies()
+    down = [r for r in living(snapshot.replicas, revision=revision) if not r.ready and r.restarts > MOST_RESTARTS]
+    if found := diagnose(down):
+        return f"{found.reason} after {max(r.restarts for r in down)} restarts: {found.message}"
+    started = epoch((snapshot.status.get("rollout") or {}).get("progressedAt"))
+    limit = spec.rollout.progress_deadline_seconds
+    if started and snapshot.now - started > limit:
+        found = diagnose(living(snapshot.replicas, revision=revision))
+        return f"no new replica became ready within {limit} s" + (f": {found.message}" if found else "")
+    return ""
+
+
+def _targets(snapshot: Snapshot, *, course: Course, stage: Stage, wanted: int, heard: bool) -> Targets:
+    """Ask for replicas by the weights in force: stable gives one only when every Envoy sends it less."""
+    spec, memory = snapshot.spec, course.memory
+    assert spec is not None  # noqa: S101 - see applies()
+    old = count(snapshot, revision=course.stable)
+    goal = share(desired=wanted, weight=min(memory.weight, (in_force(snapshot) or {}).get(course.target, 0)))
+    return next_share(
+        Share(
+            desired=wanted,
+            new=count(snapshot, revision=course.target),
+            old=old,
+            goal_new=stage.new,
+            goal_old=goal if heard else max(goal, old.replicas),
+            extra=sum(r.revision not in {course.target, course.stable} and not r.failed for r in snapshot.replicas),
+            whole=stage.whole,
+            max_surge=spec.rollout.max_surge,
+            max_unavailable=spec.rollout.max_unavailable,
+            capacity=spec.rollout.capacity,
+            free=free(snapshot),
+            claim_expired=claim_expired(snapshot, revision=course.target),
+        )
+    )
+
+
+def _writes(snapshot: Snapshot, *, course: Course, targets: Targets) -> tuple[Action, ...]:
+    workloads = {w.revision: w for w in snapshot.workloads}
+    actions: list[Action] = []
+    if course.target in workloads:
+        actions += resize(snapshot, workload=workloads[course.target], target=targets.new)
+    else:
+        # A creation has no resourceVersion to be fenced by: it starts empty.
+        actions += rolling.start(snapshot, revision=course.target, replicas=0)
+    if course.stable in workloads:
+        actions += resize(snapshot, workload=workloads[course.stable], target=targets.old)
+    for revision, workload in workloads.items():
+        if revision not in {course.target, course.stable}:
+            actions += resize(snapshot, workload=workload, target=0)
+    return tuple(actions)

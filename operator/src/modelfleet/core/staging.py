@@ -1,0 +1,60 @@
+"""What status says of a rollout in stages: roles, phase, hold, plan, and the conditions that follow.
+
+Beside `report`, which puts it into the status, and `progress`, which words a rolling update. Must not decide.
+"""
+
+from typing import Any
+
+from modelfleet.core import conditions as c
+from modelfleet.core.failures import Failure
+from modelfleet.core.rolling import Rollout
+from modelfleet.core.rollout.memory import written
+from modelfleet.core.world import Snapshot
+
+NEW = {"Canary": "canary", "BlueGreen": "preview"}
+"""What the revision that takes over is called, by strategy."""
+
+
+def role(snapshot: Snapshot, *, revision: str, rollout: Rollout) -> str:
+    """Name a revision's part."""
+    if revision == rollout.stable:
+        return "stable"
+    strategy = snapshot.spec.rollout.strategy if snapshot.spec else ""
+    new = NEW.get(strategy, "new") if rollout.weights is not None else "new"
+    return new if revision == rollout.revision else "old"
+
+
+def said(snapshot: Snapshot, *, rollout: Rollout) -> dict[str, Any]:
+    """Put what is remembered, and what people want to know, into `status.rollout`."""
+    words = {
+        "phase": rollout.phase,
+        "steps": rollout.steps,
+        "message": rollout.message,
+        "plan": rollout.plan,
+        "strategy": snapshot.spec.rollout.strategy if snapshot.spec and rollout.phase else "",
+    }
+    shown: dict[str, Any] = {key: value for key, value in words.items() if value}
+    return shown | written(rollout.memory)
+
+
+def progressing(rollout: Rollout) -> dict[str, Any] | None:
+    """Word the condition Progressing; None where a rolling update's words fit."""
+    memory = rollout.memory
+    if not rollout.phase or not memory.revision:
+        return None
+    if memory.hold == "InsufficientCapacity":
+        return None
+    reason = memory.hold or ("RevisionRollingOut" if rollout.phase != "Suspended" else "Suspended")
+    return c.condition(c.PROGRESSING, True, reason, rollout.message)  # noqa: FBT003 - see condition()
+
+
+def degraded(rollout: Rollout) -> Failure | None:
+    """Say that something else is served than the spec asks for, and why, when a rollout failed."""
+    override = rollout.memory.override
+    if override is None or override.reason == "RollbackTo":
+        return None
+    message = f"revision {override.revision} is served instead of {override.spec_revision}: {override.message}"
+    return Failure(
+        reason=override.reason,
+        message=f"{message}; change the spec, or try again by rollback-to {override.spec_revision}",
+    )

@@ -1,0 +1,159 @@
+"""The pure cluster of `cluster.py` with a gateway before it: Envoys that take weights in late, and a judge on demand."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from unittest.mock import patch
+
+from modelfleet.core import staged
+from modelfleet.core.assess import Assessment
+from modelfleet.core.judgement.verdict import StepVerdict
+from modelfleet.core.plan import Plan, Rotate
+from modelfleet.core.routing.router import Router
+from modelfleet.core.world import RenderSettings
+from tests.unit.core.cluster import IMAGES, Cluster
+
+SETTINGS = RenderSettings(engine_images=IMAGES, gateway_url="http://gateway")
+Seen = tuple[dict[str, int], dict[str, int]]
+"""Weights, then replicas, by revision; only those that have any."""
+
+
+def verdict(outcome: str, *, reason: str = "", final: bool | None = None, **more: Any) -> Assessment:
+    default = {"Pass": "NotWorse", "Fail": "Worse", "NoData": "NoData", "Inconclusive": "Undecided"}[outcome]
+    ends = outcome in {"Pass", "Fail"} if final is None else final
+    said = StepVerdict(outcome=outcome, reason=reason or default, message=f"{outcome}!", final=ends, metrics=(), **more)
+    return Assessment(verdict=said)
+
+
+PASS = verdict("Pass", latency_proven=True)
+FAIL = verdict("Fail")
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """What stands in `Snapshot.answers`: the judge's word itself."""
+
+    says: Assessment
+
+
+@contextmanager
+def scripted() -> Iterator[None]:
+    """Let the word in `Snapshot.answers` be the assessment of every judged stage."""
+
+    def assess(snapshot: Any, *, memory: Any, stage: Any, **_: Any) -> Assessment:
+        return snapshot.answers.says if stage.kind == "Weight" and memory.reached_at else Assessment()
+
+    with patch.object(staged, "assess", assess):
+        yield
+
+
+@dataclass(kw_only=True)
+class StagedCluster(Cluster):
+    """`deaf`: Envoys that take nothing in. `says`: the assessment of whatever is judged."""
+
+    deaf: bool = False
+    says: Assessment = field(default_factory=lambda: PASS)
+    routed: dict[str, int] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+
+    def snapshot(self, **changes: Any) -> Any:
+        if not self.deaf:
+            self.routed = {r["hash"]: r.get("weight", 0) for r in self.status.get("revisions") or ()}
+        router = Router(
+            weights=dict(self.routed), lagging=("envoy-0",) if self.deaf else (), observed_at=self.now
+        )  # fmt: skip
+        seen: dict[str, Any] = {"router": router, "settings": SETTINGS, "annotations": self.annotations}
+        return super().snapshot(**seen | {"answers": Scripted(self.says)} | changes)
+
+    def act(self, action: Any) -> bool:
+        done = super().act(action)
+        if done and isinstance(action, Rotate):
+            since = 0.0 if action.in_rotation else action.at
+            self.pods[action.pod] = replace(self.pods[action.pod], out_since=since)
+        return done
+
+    def act_on(self, text: str) -> None:
+        """Write the action annotation."""
+        self.annotations = {"modelfleet.dev/action": text}
+
+    def unready(self, number: int, *, restarts: int = 0) -> None:
+        """Let a pod lose its readiness."""
+        names = sorted(name for name, pod in self.pods.items() if pod.ready)
+        if names:
+            pod = self.pods[names[number % len(names)]]
+            self.pods[pod.name] = replace(
+                pod, ready=False, ready_since=None, restarts=restarts, message="died", resource_version=self._next(),
+                waiting_reason="CrashLoopBackOff" if restarts else "",
+            )  # fmt: skip
+
+    def kill(self, number: int) -> None:
+        """Let a pod vanish, as with its node."""
+        names = sorted(name for name in self.pods if name not in self._leaving)
+        if names:
+            del self.pods[names[number % len(names)]]
+
+    @property
+    def weights(self) -> dict[str, int]:
+        return {r["hash"]: r["weight"] for r in self.status.get("revisions") or () if r.get("weight")}
+
+    @property
+    def roles(self) -> dict[str, str]:
+        return {r["hash"]: r["role"] for r in self.status.get("revisions") or ()}
+
+    @property
+    def rollout(self) -> dict[str, Any]:
+        return self.status.get("rollout") or {}
+
+    @property
+    def reasons(self) -> list[str]:
+        """Every decision that status still shows."""
+        return [decision["reason"] for decision in self.status.get("decisions") or ()]
+
+    def counts(self) -> dict[str, int]:
+        return {w.revision: w.replicas for w in self.workloads.values() if w.replicas}
+
+    def update(self, seed: int = 1) -> tuple[str, str]:
+        """Ask for another revision; gives the one of before and the new one."""
+        before = self.revision
+        self.change(engine={"args": [f"--seed={seed}"]})
+        return before, self.revision
+
+    def turn(self, *, seconds: float = 10, warm: bool = True) -> Plan:
+        """One pass, and what the cluster does after it."""
+        plan = self.reconcile()
+        self.controllers()
+        if warm:
+            self.warm()
+        self.now += seconds
+        return plan
+
+    def history(self, *, passes: int = 200, warm: bool = True) -> list[Seen]:
+        """Let it run until nothing changes for a while; gives every change of weights and replicas on the way."""
+        seen: list[Seen] = []
+        still = 0
+        for _ in range(passes):
+            self.turn(warm=warm)
+            look = (self.weights, self.counts())
+            still = still + 1 if seen and seen[-1] == look else 0
+            if not seen or seen[-1] != look:
+                seen.append(look)
+            if still > 8:
+                break
+        return seen
+
+    def until(self, wanted: Any, *, passes: int = 100, **how: Any) -> None:
+        """Run until `wanted` holds; say what was seen when it never does."""
+        for _ in range(passes):
+            if wanted():
+                return
+            self.turn(**how)
+        raise AssertionError(f"never: {self.weights} {self.counts()} {self.rollout}")
+
+    def silent(self, *, seconds: float = 10) -> bool:
+        """Whether one more pass writes nothing."""
+        self.turn()
+        self.now += seconds
+        before = self.status_writes
+        plan = self.reconcile()
+        return not plan.actions and self.status_writes == before
