@@ -3,13 +3,13 @@
 Joins the user's words, what is remembered and the answers; `core/judgement` judges. Must not hold any arithmetic.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
-from modelfleet.core.judgement import Carried, Config, judge
-from modelfleet.core.judgement.question import Question
+from modelfleet.core.judgement import Carried, Config, Window, judge
+from modelfleet.core.judgement.question import Answers, Counted, Question
 from modelfleet.core.judgement.settings import configuration, custom_queries, within
 from modelfleet.core.judgement.verdict import StepVerdict
 from modelfleet.core.judgement.window import window
@@ -17,7 +17,7 @@ from modelfleet.core.rollout import memory as remembered
 from modelfleet.core.rollout.memory import Memory
 from modelfleet.core.rollout.stages import ALL, Stage, stages
 from modelfleet.core.routing.provider import provider
-from modelfleet.core.world import Snapshot
+from modelfleet.core.world import Replica, Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,12 @@ class Assessment:
     Attributes:
         verdict: None where none is judged, or nothing was measured yet.
         no_data: why nothing could be measured.
+        compared: what copied requests show; it is told, and decides nothing.
     """
 
     verdict: StepVerdict | None = None
     no_data: str = ""
+    compared: StepVerdict | None = None
 
 
 def question(
@@ -41,7 +43,8 @@ def question(
     stable = next((r.get("hash", "") for r in status.get("revisions") or () if r.get("role") == "stable"), "")
     if not memory.revision or not memory.reached_at or stable in {"", memory.revision}:
         return None
-    if _stage(spec, memory=memory).kind not in {"Weight", "Mirror"}:
+    stage = _stage(spec, memory=memory)
+    if stage.kind not in {"Weight", "Mirror"}:
         return None
     analysis = spec.rollout.analysis
     return Question(
@@ -56,7 +59,8 @@ def question(
         ttft_within=within(metrics=analysis.metrics, metric="ttft", objective=None),
         inter_token_within=within(metrics=analysis.metrics, metric="interToken", objective=None),
         custom=custom_queries(analysis.metrics),
-        gateway=provider(spec, gateway_url=gateway_url) == "Gateway",
+        # The gateway counts no copies: only the engines tell of them.
+        gateway=provider(spec, gateway_url=gateway_url) == "Gateway" and stage.kind == "Weight",
     )
 
 
@@ -69,26 +73,42 @@ def _stage(spec: LLMDeploymentSpec, *, memory: Memory) -> Stage:
 def assess(snapshot: Snapshot, *, memory: Memory, stable: str, stage: Stage) -> Assessment:
     """Judge the present stage by the last answers, if they are about it."""
     spec, answers = snapshot.spec, snapshot.answers
-    if spec is None or stage.kind != "Weight" or not memory.reached_at or answers is None:
+    if spec is None or stage.kind not in {"Weight", "Mirror"} or not memory.reached_at or answers is None:
         return Assessment()
     asked = answers.asked
     if (asked.stable, asked.canary, asked.since) != (stable, memory.revision, memory.reached_at):
         return Assessment()
+    verdict = judge(
+        _window(snapshot, answers=answers, memory=memory, stage=stage),
+        config=config(spec, gateway=asked.gateway),
+        carried=Carried(windows=max(1, memory.windows), latency_proven=memory.latency_proven),
+    )
+    if stage.kind == "Mirror":
+        return Assessment(compared=verdict)
+    errors = "; ".join(answers.errors)
+    return Assessment(verdict=verdict, no_data=errors if errors and verdict.outcome != "Fail" else "")
+
+
+def _window(snapshot: Snapshot, *, answers: Answers, memory: Memory, stage: Stage) -> Window:
+    """Make the window; a container that dies before it was ever scraped shows its restarts to Kubernetes only."""
+    asked = answers.asked
+    serving = [r for r in snapshot.replicas if r.ready and r.in_rotation and not r.terminating]
     found = window(
         answers,
         now=snapshot.now,
-        weight=memory.weight / ALL,
-        serving={
-            r.name: r.ready_since or snapshot.now
-            for r in snapshot.replicas
-            if r.ready and r.in_rotation and not r.terminating and r.revision in {stable, memory.revision}
-        },
+        weight=(memory.mirror / (ALL + memory.mirror)) if stage.mirror else memory.weight / ALL,
+        serving={r.name: r.ready_since or snapshot.now for r in serving if r.revision in {asked.stable, asked.canary}},
         last=stage.last,
     )
-    carried = Carried(windows=max(1, memory.windows), latency_proven=memory.latency_proven)
-    verdict = judge(found, config=config(spec, gateway=asked.gateway), carried=carried)
-    errors = "; ".join(answers.errors)
-    return Assessment(verdict=verdict, no_data=errors if errors and verdict.outcome != "Fail" else "")
+    restarts = {
+        revision: sum(r.restarts for r in snapshot.replicas if r.revision == revision)
+        for revision in (asked.canary, asked.stable)
+    }
+    return replace(
+        found,
+        canary_restarts=max(found.canary_restarts, restarts[asked.canary]),
+        stable_restarts=max(found.stable_restarts, restarts[asked.stable]),
+    )
 
 
 def config(spec: LLMDeploymentSpec, *, gateway: bool) -> Config:

@@ -7,6 +7,7 @@ nobody without replicas. Must not hold any rule itself.
 
 from dataclasses import replace
 
+from modelfleet.api.v1alpha1.rollout import Rollout as Words
 from modelfleet.core import rolling
 from modelfleet.core.assess import assess, shown
 from modelfleet.core.demand import Demand
@@ -23,7 +24,7 @@ from modelfleet.core.rollout.outlook import outlook
 from modelfleet.core.rollout.replicas import living, resize
 from modelfleet.core.rollout.settling import Settled, Settling, settle
 from modelfleet.core.rollout.split import Share, next_share
-from modelfleet.core.rollout.stages import ALL, Stage, share, stages
+from modelfleet.core.rollout.stages import ALL, Stage, at_least, position, share, stages
 from modelfleet.core.rollout.targets import Targets
 from modelfleet.core.routing.confirmation import confirmed, in_force, unheard
 from modelfleet.core.world import Snapshot
@@ -39,8 +40,12 @@ def applies(snapshot: Snapshot, *, wanted: Demand) -> bool:
     """
     spec = snapshot.spec
     assert spec is not None  # noqa: S101 - decide() answers an unreadable spec first
+    if spec.rollout.strategy not in {"Canary", "BlueGreen"}:
+        return False
+    if spec.suspend:
+        return in_force(snapshot) is not None  # what is wanted then is what runs, which may be anything
     alone = spec.rollout.capacity == "InPlace" and wanted.replicas <= 1
-    return spec.rollout.strategy in {"Canary", "BlueGreen"} and bool(wanted.replicas) and not alone
+    return bool(wanted.replicas) and not alone
 
 
 def roll(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rollout:
@@ -50,13 +55,12 @@ def roll(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rollout:
     leaves = memory.revision not in {"", course.target} and memory.weight > 0
     if spec.suspend:
         return _frozen(snapshot, course=course)
-    if not course.rolling or leaves:
-        return _settle(snapshot, course=course, wanted=wanted)
     current = any(w.revision == course.target for w in snapshot.workloads)
-    if not current and rolling.refusal(snapshot, revision=course.target):
-        held = rolling.hold_old(snapshot, revision=course.target, wanted=wanted)
-        weights = _weights(course, memory=Memory())
-        return replace(held, memory=memory, stable=course.stable, weights=weights, reasons=course.reasons)
+    refused = not current and rolling.refusal(snapshot, revision=course.target)
+    if refused and not course.rolling:
+        return replace(rolling.hold_old(snapshot, revision=course.target, wanted=wanted), memory=memory)
+    if not course.rolling or leaves or refused:
+        return replace(_settle(snapshot, course=course, wanted=wanted), revision=course.target)
     if memory.revision != course.target:
         course = replace(course, memory=_fresh(memory, revision=course.target))
     return _proceed(snapshot, course=course, wanted=wanted, current=current)
@@ -97,10 +101,11 @@ def _plan(snapshot: Snapshot, *, look: Look) -> str:
 
 
 def _with_verdict(step: Move, *, look: Look) -> Memory:
-    """Show what was judged; a new window starts without."""
-    if look.verdict is None or not step.memory.reached_at:
+    """Show what was judged, also after the rollback that it led to; a new window starts without."""
+    found = look.verdict or look.compared
+    if found is None or step.promoted:
         return step.memory
-    return replace(step.memory, analysis=shown(look.verdict))
+    return replace(step.memory, analysis=shown(found))
 
 
 def _frozen(snapshot: Snapshot, *, course: Course) -> Rollout:
@@ -191,8 +196,11 @@ def _look(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Look:
     spec, memory = snapshot.spec, course.memory
     assert spec is not None  # noqa: S101 - see applies()
     plan = stages(spec.rollout, desired=wanted.replicas)
-    plan = plan[-1:] if course.returning else plan
-    stage = plan[min(memory.step, len(plan) - 1)]
+    if course.returning:
+        plan = (replace(plan[-1], whole=False),)
+    memory, stage = _present(spec.rollout, memory=memory, plan=plan, desired=wanted.replicas)
+    plan = (*plan[: memory.step], stage, *plan[memory.step + 1 :])
+    course = replace(course, memory=memory)
     heard = confirmed(snapshot)
     measured = assess(snapshot, memory=memory, stable=course.stable, stage=stage)
     in_place = spec.rollout.capacity == "InPlace"
@@ -206,15 +214,27 @@ def _look(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Look:
         spec_revision=course.spec_revision,
         desired=wanted.replicas,
         new=count(snapshot, revision=course.target),
+        old_ready=count(snapshot, revision=course.stable).ready,
         targets=_targets(snapshot, course=course, stage=stage, wanted=wanted.replicas, heard=heard),
         may_miss=max(int(in_place), spec.rollout.max_unavailable),
         confirmed=heard,
         unheard=unheard(snapshot, since=memory.weighed_at),
         verdict=measured.verdict,
         no_data=measured.no_data,
+        compared=measured.compared,
         failure=_failure(snapshot, revision=course.target),
         open=course.returning or opening.is_open(spec.rollout.window, now=snapshot.now),
+        opens_in=opening.opens_in(spec.rollout.window, now=snapshot.now),
     )
+
+
+def _present(words: Words, *, memory: Memory, plan: tuple[Stage, ...], desired: int) -> tuple[Memory, Stage]:
+    """Find the present stage; in a list that was edited meanwhile it may be another one, and begins anew."""
+    step = position(plan, step=memory.step, word=memory.stage, weight=memory.weight)
+    if memory.stage and plan[step].word != memory.stage:
+        memory = replace(memory, stage=plan[step].word, reached_at=0.0, go=False)
+    fixed = words.canary.replicas if words.canary else "Proportional"
+    return replace(memory, step=step), at_least(plan[step], weight=memory.weight, desired=desired, fixed=fixed)
 
 
 def _failure(snapshot: Snapshot, *, revision: str) -> str:
@@ -237,7 +257,9 @@ def _targets(snapshot: Snapshot, *, course: Course, stage: Stage, wanted: int, h
     spec, memory = snapshot.spec, course.memory
     assert spec is not None  # noqa: S101 - see applies()
     old = count(snapshot, revision=course.stable)
-    goal = share(desired=wanted, weight=min(memory.weight, (in_force(snapshot) or {}).get(course.target, 0)))
+    weight = min(memory.weight, (in_force(snapshot) or {}).get(course.target, 0))
+    # With everything gone to the new one, the promotion decides how long stable stays warm.
+    goal = share(desired=wanted, weight=weight) if weight < ALL else old.replicas
     return next_share(
         Share(
             desired=wanted,
@@ -266,6 +288,8 @@ def _writes(snapshot: Snapshot, *, course: Course, targets: Targets) -> tuple[Ac
         actions += rolling.start(snapshot, revision=course.target, replicas=0)
     if course.stable in workloads:
         actions += resize(snapshot, workload=workloads[course.stable], target=targets.old)
+    elif any(s.revision == course.stable for s in snapshot.stored):
+        actions += rolling.start(snapshot, revision=course.stable, replicas=0)  # somebody deleted it
     for revision, workload in workloads.items():
         if revision not in {course.target, course.stable}:
             actions += resize(snapshot, workload=workload, target=0)

@@ -98,7 +98,8 @@ class Analysis(ApiModel):
         300, description="Seconds per step before a Pass. Default: 300."
     )
     warmup_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
-        120, description="Seconds after a revision's first request that do not count. Default: 120."
+        120,
+        description="Seconds of every step, from its first request, that do not count: caches are cold. Default: 120.",
     )
     metrics: Annotated[tuple[AnalysisMetric, ...], Field(max_length=16)] = Field(
         (), description="Bounds for the built-in metrics, and further queries.", json_schema_extra=listed_by("name")

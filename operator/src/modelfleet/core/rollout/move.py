@@ -9,7 +9,7 @@ from modelfleet.api.v1alpha1.rollout import Rollout
 from modelfleet.core.judgement.verdict import StepVerdict
 from modelfleet.core.plan import Reason
 from modelfleet.core.rollout.memory import Memory, Override
-from modelfleet.core.rollout.stages import ALL, Stage
+from modelfleet.core.rollout.stages import Stage, carried
 from modelfleet.core.rollout.targets import Count, Targets
 
 
@@ -27,14 +27,17 @@ class Look:
         spec_revision: what the spec asks for; another one than `revision` when someone went back.
         desired: replicas wanted in all.
         new: what runs of the new revision.
+        old_ready: warm replicas of the stable one.
         targets: what the arithmetic asks for at this stage.
         may_miss: replicas that may be missing while nothing else can be done.
         confirmed: every Envoy has the weights that are in force.
         unheard: why that is not known, once it has taken too long; empty before.
         verdict: of the present stage; None where none is judged, or nothing was measured yet.
         no_data: why nothing could be measured; empty when something was.
+        compared: what copied requests show; it is told, and decides nothing.
         failure: why the new revision can never serve; empty while it may.
         open: whether the change window is open.
+        opens_in: seconds until it opens; None when it is open, or never opens.
         score: of the evaluation; None while there is none.
         evaluation: what the evaluation says of itself, in words.
     """
@@ -49,13 +52,16 @@ class Look:
     desired: int
     new: Count
     targets: Targets
+    old_ready: int = 0
     may_miss: int = 0
     confirmed: bool = True
     unheard: str = ""
     verdict: StepVerdict | None = None
     no_data: str = ""
+    compared: StepVerdict | None = None
     failure: str = ""
     open: bool = True
+    opens_in: float | None = None
     score: float | None = None
     evaluation: str = ""
 
@@ -73,6 +79,17 @@ class Look:
     def warm(self) -> bool:
         """Whether the new revision has the replicas of this stage."""
         return self.new.ready >= self.stage.new
+
+    @property
+    def suffices(self) -> bool:
+        """Whether the new revision could have everything while no more can be missing than may be."""
+        return self.new.ready >= max(1, self.desired - self.may_miss)
+
+    @property
+    def possible(self) -> int:
+        """Percent of the traffic that the new revision carries; where replicas are missing everywhere, its part."""
+        warm = min(self.desired, self.new.ready + self.old_ready)
+        return carried(desired=max(1, warm), warm=self.new.ready)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +130,15 @@ def abort(
     memory: Memory, *, stable: str, spec_revision: str, now: float, reason: str, message: str, cause: str
 ) -> Move:
     """Take the traffic away at once, and serve stable until the spec changes."""
-    override = Override(spec_revision=spec_revision, revision=stable, reason=reason, message=message)
+    override = None
+    if stable != spec_revision:
+        override = Override(spec_revision=spec_revision, revision=stable, reason=reason, message=message)
     told = Reason(
         kind="Rollout", reason=reason, message=f"{cause}: {message}",
         before=memory.revision, after=stable, warning=True,
     )  # fmt: skip
     ended = replace(
-        unheld(memory), weight=0, mirror=0, step=0, reached_at=0.0, paused="", go=False, full=False,
+        unheld(memory), weight=0, mirror=0, step=0, stage="", reached_at=0.0, paused="", go=False, full=False,
         ended_at=now, weighed_at=now, override=override,
     )  # fmt: skip
     return Move(memory=ended, phase="Aborting", message=message, reasons=(told,))
@@ -128,15 +147,10 @@ def abort(
 def advance(look: Look, *, why: str, step: int | None = None) -> Move:
     """Leave this stage."""
     after = look.memory.step + 1 if step is None else step
-    memory = replace(unheld(look.memory), step=after, reached_at=0.0, paused="", go=False)
     following = look.stages[min(after, look.last_step)]
-    told = Reason(kind="Rollout", reason="StepPassed", message=why, before=word(look.stage), after=word(following))
+    memory = replace(unheld(look.memory), step=after, stage=following.word, reached_at=0.0, paused="", go=False)
+    told = Reason(kind="Rollout", reason="StepPassed", message=why, before=look.stage.word, after=following.word)
     return Move(memory=memory, phase=following.kind, message=why, reasons=(told,), again_in=0.0)
-
-
-def word(stage: Stage) -> str:
-    """Name a stage in a decision."""
-    return f"{stage.kind} {stage.weight} %" if stage.weight and stage.weight < ALL else stage.kind
 
 
 def name(look: Look) -> str:
