@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv requirements format lint types imports crds chart-crds docs unit api chart test test-runtime cluster cluster-down cluster-status demo e2e e2e-full bench-reconcile bench-judgement bench-gateway clean
+.PHONY: help venv requirements format lint types imports crds chart-crds docs unit api chart test test-nightly test-runtime cluster cluster-down cluster-status demo e2e e2e-full bench-reconcile bench-judgement bench-rollout bench-gateway clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -48,17 +48,20 @@ docs: $(STAMP) ## Generate the reference pages
 	$(BIN)/python -m modelfleet.cli.docs
 
 unit: $(STAMP) ## Unit, property, layout and supervisor tests
-	$(BIN)/pytest -q tests/unit tests/property tests/layout operator/src e2e/cluster e2e/doubles e2e/image_delivery.py runtime-image/tests -m "not runtime"
+	$(BIN)/pytest -q tests/unit tests/property tests/layout operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly"
 
 api: $(STAMP) ## Tests on a real kube-apiserver and control plane
-	$(BIN)/pytest -q tests/api
+	$(BIN)/pytest -q tests/api -m "not nightly"
 
 chart: $(STAMP) ## Tests of the Helm chart, by the real helm
 	$(BIN)/pytest -q tests/chart
 
 test: lint types imports $(STAMP) ## Everything that needs no container: the README's test command
-	$(BIN)/python -m e2e.cluster build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm
-	$(BIN)/pytest -q tests operator/src e2e/cluster e2e/doubles e2e/image_delivery.py runtime-image/tests -m "not runtime"
+	$(BIN)/python -m e2e.cluster build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm glua
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly"
+
+test-nightly: $(STAMP) ## What takes too long for every change
+	$(BIN)/pytest -q tests -m nightly
 
 test-runtime: $(STAMP) ## The supervisor on real vLLM, inside the built image (root, about 10 minutes)
 	$(BIN)/pytest -q runtime-image/tests -m runtime
@@ -86,6 +89,9 @@ bench-reconcile: $(STAMP) ## Figures of the operator on a faked fleet
 
 bench-judgement: $(STAMP) ## How often a canary is judged wrongly, and how soon rightly (about 12 minutes)
 	$(BIN)/python -m bench.judgement
+
+bench-rollout: $(STAMP) ## How soon a bad canary has no traffic, how long a good one takes, on faked nodes (about 10 minutes)
+	$(BIN)/python -m bench.rollout $(ARGS)
 
 bench-gateway: $(STAMP) ## Figures of the gateway beside plain Envoy and other routers; ARGS=--quick for less than a minute
 	$(BIN)/python -m bench.gateway $(ARGS)

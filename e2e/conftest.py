@@ -14,12 +14,19 @@ import pytest
 import yaml
 
 from e2e import fleet
-from e2e.cluster import addons, whole
+from e2e.cluster import addons, external, whole
 from e2e.doubles.gpus import Bench
 from e2e.llm import Llm
 
 SESSION_LOCK = Path("/run/lock/modelfleet-scenarios.lock")
 """There is one cluster on a machine: two sessions, of two clones, would take it from each other."""
+LABEL = "modelfleet.dev/scenario"
+"""On every namespace of a test."""
+NEEDED_GPUS = 2
+ADVERTISE = (
+    "on a cluster without any, advertise them:"
+    ' kubectl patch node NODE --subresource=status --type=merge -p \'{"status": {"capacity": {"nvidia.com/gpu": "4"}}}\''
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Cluster:
         return whole.gpus()
 
     @staticmethod
-    def eventually(seen: Callable[[], object], *, equals: object, seconds: float = 30) -> None:
+    def eventually(seen: Callable[[], object], *, equals: object, seconds: float = 120) -> None:
         """Wait until `seen()` is what it should be; the failure shows what it was last."""
         deadline = time.monotonic() + seconds
         last: object = None
@@ -52,17 +59,26 @@ class Cluster:
                 last = error
             if last == equals:
                 return
-            time.sleep(0.1)
+            time.sleep(0.3)
         pytest.fail(f"after {seconds:.0f} s: wanted {equals!r}, last seen {last!r}")
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """The whole cluster, adopted if it is healthy, and this session's own while it lasts."""
+    """The whole cluster, adopted if it is healthy, and this session's own while it lasts; or the user's own."""
+    found = Cluster(gpus=Bench(folder=whole.root() / "doubles"))
+    if external.configured():
+        whole.up()
+        if (offered := found.allocatable()) < NEEDED_GPUS:
+            pytest.fail(f"the nodes offer {offered} nvidia.com/gpu, the scenarios need {NEEDED_GPUS}: {ADVERTISE}")
+        yield found
+        return
     with SESSION_LOCK.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         whole.up()
-        yield Cluster(gpus=Bench(folder=whole.root() / "doubles"))
+        # Of a session that was killed: what it left running would take its time and its GPUs from this one.
+        whole.kubectl("delete", "namespaces", "-l", LABEL, "--wait=false")
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +94,7 @@ def own_namespace() -> Iterator[str]:
     """Make a namespace that is removed with everything in it, without waiting for that."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     whole.kubectl("create", "namespace", name)
+    whole.kubectl("label", "namespace", name, f"{LABEL}=")
     yield name
     whole.kubectl("delete", "namespace", name, "--wait=false")
 
@@ -88,7 +105,7 @@ def own_llm(*, model: str = "tiny") -> Iterator[Llm]:
     with own_namespace() as namespace:
         fleet.provide_model(namespace=namespace, model=model)
         yield Llm(namespace=namespace, model=model)
-        whole.kubectl("delete", "pv", f"{namespace}-{model}", "--wait=false")
+        whole.kubectl("delete", "pv", f"{namespace}-{model}", "--ignore-not-found", "--wait=false")
 
 
 @pytest.fixture

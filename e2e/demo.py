@@ -10,14 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 from rich.console import Console
 
 from e2e import fleet, images
-from e2e.cluster import whole
+from e2e.cluster import addons, whole
 from e2e.cluster.build import BuildError
 from e2e.cluster.host import HostError
+from e2e.edge import Edge
 
 NAME, NAMESPACE = "smollm2", "demo"
 QUESTION = "What is the capital of France?"
@@ -104,14 +106,16 @@ def walk() -> None:
     console.print("[bold]2. ModelFleet, installed by Helm[/]")
     with step("images built and loaded"):
         fleet.load_images(say=lambda line: console.print(f"    [dim]{line}[/]"))
-    with step("chart installed, operator ready"):
+    with step("chart installed, operator and gateway ready"):
         fleet.install()
     console.print("[bold]3. A model[/]")
     serve()
-    text, speed = fleet.ask(namespace=NAMESPACE, name=NAME, question=QUESTION)
+    console.print("[bold]4. A key, and a question to the gateway[/]")
+    by = admit()
+    text, speed = fleet.ask(namespace=NAMESPACE, name=NAME, question=QUESTION, by=by)
     console.print(f"    [bold]{QUESTION}[/]\n    [cyan]{text}[/]  [dim]({speed:.0f} tokens per second)[/]")
-    console.print("[bold]4. More load than one replica carries, and less again[/]")
-    scale()
+    console.print("[bold]5. More load than one replica carries, and less again[/]")
+    scale(by)
     console.print(f"\n[bold green]Done[/] in {elapsed()}. The cluster is up; look around with:")
     console.print(f"    export KUBECONFIG={whole.kubeconfig()}")
     console.print(f"    kubectl get llmdep -n {NAMESPACE}; .venv/bin/modelfleet explain {NAME} -n {NAMESPACE}")
@@ -133,13 +137,40 @@ def serve() -> None:
     console.print(f"[green]✓[/] ready  [dim]{elapsed()}[/]")
 
 
-def scale() -> None:
-    """Send load until replicas are added, stop, and wait until they are gone."""
+def admit() -> Edge:
+    """Give the tenant `demo` a key: without it nothing answers, with it the models of its namespace do."""
+    by = fleet.edge(tenant=NAMESPACE)
+    stranger = httpx.post(f"{by.url}/v1/chat/completions", json={"model": NAME}, timeout=10)
+    if stranger.status_code != httpx.codes.UNAUTHORIZED:
+        raise DemoError(f"the gateway answered {stranger.status_code} to a request without a key, not 401")
+    console.print(f"    [dim]{by.host} without a key: 401, {stranger.json()['error']['message']}[/]")
+    revision = by.until(NAME, httpx.codes.OK).headers["x-modelfleet-revision"]
+    console.print(f"[green]✓[/] with the key of tenant {NAMESPACE}: 200, by revision {revision}  [dim]{elapsed()}[/]")
+    return by
+
+
+def measured() -> str:
+    """What the Envoys counted for the tenant in the last half minute."""
+    mine = f'tenant="{NAMESPACE}",llmdeployment="{NAME}"'
+    tokens = _sum(f"sum(rate(envoy_modelfleet_output_tokens_total{{{mine}}}[30s]))")
+    flying = _sum(f"sum(envoy_modelfleet_requests_in_flight{{{mine}}})")
+    return f"{tokens:.0f} tokens per second, {flying:.0f} requests in flight"
+
+
+def _sum(promql: str) -> float:
+    """Read the one value of a query; 0 while there is none."""
+    found: Any = addons.query(promql)
+    return float(found[0]["value"][1]) if found else 0.0
+
+
+def scale(by: Edge) -> None:
+    """Send load until replicas are added and serve, stop, and wait until they are gone."""
     before = ready_replicas()
     fleet.stop_load(namespace=NAMESPACE)
-    fleet.send_load(namespace=NAMESPACE, name=NAME, streams=24, seconds=SCALE_SECONDS)
+    fleet.send_load(namespace=NAMESPACE, name=NAME, streams=24, seconds=SCALE_SECONDS, by=by)
     until("a scale-out", show, lambda _: ready_replicas() > before, seconds=SCALE_SECONDS)
     console.print(f"[green]✓[/] scaled out. Why: {decision('Scale')}  [dim]{elapsed()}[/]")
+    console.print(f"    the gateway has counted for tenant {NAMESPACE}: {measured()}")
     fleet.stop_load(namespace=NAMESPACE)
     until("a scale-in", show, lambda _: ready_replicas() == 1, seconds=SCALE_SECONDS)
     console.print(f"[green]✓[/] scaled in. Why: {decision('Scale')}  [dim]{elapsed()}[/]")

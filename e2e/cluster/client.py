@@ -57,7 +57,7 @@ class Client:
         if answer.is_error:
             raise httpx.HTTPStatusError(f"{path}: {_words(answer)}", request=answer.request, response=answer)
         if manifest["kind"] == "CustomResourceDefinition":
-            wait_until(lambda: self._served(manifest), what=f"serving {path}", seconds=20.0)
+            wait_until(lambda: self._served(manifest), what=f"serving {path}", seconds=60.0)
         found: dict[str, Any] = answer.json()
         return found
 

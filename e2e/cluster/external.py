@@ -21,7 +21,7 @@ from e2e.cluster.client import Client
 from e2e.cluster.paths import STATE_DIR
 from e2e.cluster.process import Child, free_ports, wait_until
 
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 
 
 def configured() -> Path | None:

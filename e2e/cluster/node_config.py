@@ -86,10 +86,12 @@ def kubelet(*, root: Path) -> str:
         # The state folder is no mount point of its own: there is no filesystem to divide.
         "localStorageCapacityIsolation": False,
         "makeIPTablesUtilChains": False,
-        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "2%", "imagefs.available": "2%"},
-        # Images are imported, not pulled: one that is collected would be gone.
+        # Images are imported, not pulled: one that is collected, for want of space too, would be gone.
+        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "500Mi", "imagefs.available": "500Mi"},
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
+        # An image that was pulled under one name may be imported under another: it is as much there as any.
+        "imagePullCredentialsVerificationPolicy": "NeverVerify",
         "serializeImagePulls": False,
         "syncFrequency": "10s",
         "nodeStatusUpdateFrequency": "5s",

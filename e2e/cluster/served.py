@@ -50,7 +50,7 @@ def down(level: str) -> bool:
         pid = _holder(level)
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
-            wait_until(lambda: _holder(level) is None, what=f"the end of process {pid}", seconds=20.0)
+            wait_until(lambda: _holder(level) is None, what=f"the end of process {pid}", seconds=60.0)
         shutil.rmtree(_folder(level), ignore_errors=True)
     return pid is not None
 

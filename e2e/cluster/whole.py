@@ -59,6 +59,7 @@ def up(*, say: Say = print) -> Path:
         BuildError: A program could not be built.
     """
     if external.configured():
+        build.ensure(("kubectl",))
         say(f"using the cluster of KUBECONFIG={kubeconfig()}")
         return kubeconfig()
     with _locked():
@@ -126,9 +127,9 @@ def kubectl(*argv: str, stdin: str = "", timeout: float = 120.0) -> str:
 
 
 def gpus() -> int:
-    """How many GPUs the node offers now; RuntimeError when the API does not answer."""
-    path = r"jsonpath={.items[0].status.allocatable.nvidia\.com/gpu}"
-    return int(kubectl("get", "nodes", "-o", path, "--request-timeout=5s") or 0)
+    """How many GPUs the nodes offer now; RuntimeError when the API does not answer."""
+    path = r"jsonpath={.items[*].status.allocatable.nvidia\.com/gpu}"
+    return sum(map(int, kubectl("get", "nodes", "-o", path, "--request-timeout=5s").split()))
 
 
 def ctr(*argv: str) -> str:

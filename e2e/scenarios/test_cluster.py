@@ -49,7 +49,8 @@ def test_a_second_up_adopts_the_cluster_in_seconds(cluster: Cluster) -> None:
     begun = time.monotonic()
     whole.up()
     assert Holder.load(path=whole.root() / "holder.json") == before
-    assert time.monotonic() - begun < 10
+    # It takes one; building a cluster takes more than this.
+    assert time.monotonic() - begun < 15
     cluster.eventually(cluster.allocatable, equals=COUNT)
 
 
@@ -108,8 +109,8 @@ def test_a_killed_daemon_is_started_again(cluster: Cluster, name: str) -> None:
     before = (whole.root() / "run" / f"{name}.pid").read_text()
     whole.restart(name)
     cluster.eventually(lambda: (whole.root() / "run" / f"{name}.pid").read_text() != before, equals=True)
-    cluster.eventually(cluster.allocatable, equals=COUNT, seconds=60)
-    cluster.eventually(lambda: whole.status()["state"], equals="up", seconds=60)
+    cluster.eventually(cluster.allocatable, equals=COUNT)
+    cluster.eventually(lambda: whole.status()["state"], equals="up")
 
 
 def test_comes_up_again_after_a_hard_kill(cluster: Cluster, namespace: str, images: dict[str, str]) -> None:

@@ -9,16 +9,16 @@ import pytest
 
 from e2e import fleet
 from e2e.conftest import Cluster, own_llm
-from e2e.llm import ENGINE, Llm, restarts, uids
+from e2e.llm import DRAIN_SECONDS, ENGINE, START_SECONDS, Llm, restarts, uids
 from modelfleet.core.failures import ADVICE
 
 ON_CPU = {"resource": "none"}
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "no-image": ({"engine": {**ENGINE, "image": "registry.local/nowhere/vllm:none"}}, "ImagePullFailed"),
-    "no-model": ({"model": {"uri": "pvc://tiny/nothing-here"}}, "ModelNotFound"),
+    "no-model": ({"model": {"uri": fleet.model_uri("tiny", folder="nothing-here")}}, "ModelNotFound"),
     "bad-value": ({"engine": {**ENGINE, "args": [*ENGINE["args"], "--dtype=float13"]}}, "InvalidEngineArgument"),
     "too-long": ({"engine": {**ENGINE, "args": [*ENGINE["args"], "--max-model-len=999999"]}}, "ContextTooLong"),
-    "no-secret": ({"model": {"uri": "pvc://tiny/tiny", "secretRef": {"name": "none"}}}, "ConfigMissing"),
+    "no-secret": ({"model": {"uri": fleet.model_uri("tiny"), "secretRef": {"name": "none"}}}, "ConfigMissing"),
 }
 """What is asked for, and the reason that is told."""
 
@@ -37,12 +37,12 @@ def broken(modelfleet: Cluster) -> Iterator[dict[str, Llm]]:  # noqa: ARG001 - M
 def test_a_fault_is_told_with_what_to_do(broken: dict[str, Llm], name: str) -> None:
     """Given something that cannot work, when it is applied, then conditions name it and say what to do about it."""
     before, llm, reason = fleet.operators(), broken[name], FAULTS[name][1]
-    llm.until(reason, lambda: llm.condition("Degraded") == ("True", reason), seconds=300)
+    llm.until(reason, lambda: llm.condition("Degraded") == ("True", reason), seconds=START_SECONDS)
     assert llm.condition("Ready") == ("False", reason)
     assert ADVICE[reason] in llm.message("Ready")
     assert llm.status()["phase"] == "Degraded"
-    events = llm.kubectl("events", f"--for=llmdeployment.modelfleet.dev/{name}")
-    assert reason in events
+    events = ("events", f"--for=llmdeployment.modelfleet.dev/{name}")
+    llm.until("an Event tells it too", lambda: reason in llm.kubectl(*events))
     assert len(before) == 2
     after = fleet.operators()
     assert (uids(after), restarts(after)) == (uids(before), restarts(before))
@@ -62,5 +62,5 @@ def test_deleted_while_it_loads(llm: Llm) -> None:
     llm.until("a loading engine", lambda: [p for p in llm.pods() if p["status"]["phase"] == "Running"])
     llm.kubectl("delete", "llmdep", llm.name, "--wait=true", "--timeout=60s")
     kinds = "pods,replicasets,deployments,controllerrevisions,services,endpointslices,poddisruptionbudgets"
-    # Below the 75 s of grace: an engine that has served nobody is not waited for.
-    llm.until("nothing left", lambda: not llm.owned(kinds), seconds=60)
+    # Below its grace: an engine that has served nobody is not waited for.
+    llm.until("nothing left", lambda: not llm.owned(kinds), seconds=DRAIN_SECONDS / 2)

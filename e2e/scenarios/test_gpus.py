@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from e2e.cluster import external
 from e2e.conftest import Cluster
 from e2e.doubles.gpus import RESOURCE
-from e2e.llm import Llm, Pod, leaving, ready, uids, unschedulable
+from e2e.llm import START_SECONDS, Llm, Pod, leaving, ready, uids, unschedulable
 
+pytestmark = pytest.mark.skipif(external.configured() is not None, reason="takes every GPU that there is")
 WAITS = ("False", "InsufficientGPU")
 
 
@@ -31,9 +33,8 @@ def full(shared: Llm, modelfleet: Cluster, images: dict[str, str]) -> Iterator[L
 
     It is there first: the operator lists the pods of others at most every 15 seconds.
     """
-    shared.until(
-        "no one with a GPU: tests before remove theirs in their own time", lambda: not users(modelfleet), seconds=180
-    )
+    # Tests before remove theirs in their own time.
+    shared.until("no one with a GPU", lambda: not users(modelfleet), seconds=START_SECONDS)
     left = modelfleet.allocatable() - held(users(modelfleet)) - 1
     container = {
         "name": "holder",

@@ -19,7 +19,7 @@ OPERATOR = (f"deployment/{fleet.RELEASE}", "-n", fleet.NAMESPACE)
 def serving(shared: Llm) -> Llm:
     """One ready replica."""
     shared.have(replicas=1)
-    shared.until("only its pod", lambda: len(shared.owned("pods")) == 1, seconds=120)
+    shared.await_alone()
     return shared
 
 
@@ -33,7 +33,7 @@ def looked_at(llm: Llm) -> None:
     """Return when an operator has done a whole pass: it has put back what was taken away."""
     name = llm.owned("poddisruptionbudgets")[0]["metadata"]["name"]
     llm.kubectl("delete", "poddisruptionbudget", name)
-    llm.until("the budget is back", lambda: llm.owned("poddisruptionbudgets"), seconds=120)
+    llm.until("the budget is back", lambda: llm.owned("poddisruptionbudgets"))
 
 
 def upgrade(llm: Llm, *, operator: images.Recipe) -> None:
@@ -43,9 +43,9 @@ def upgrade(llm: Llm, *, operator: images.Recipe) -> None:
 
     def led() -> bool:
         running = {c["image"] for pod in fleet.operators() for c in pod["spec"]["containers"]}
-        return running == {operator.name} and bool(fleet.leader())
+        return running == {fleet.name_there(operator)} and bool(fleet.leader())
 
-    llm.until("one of the new leads", led, seconds=120)
+    llm.until("one of the new leads", led)
     looked_at(llm)
 
 
@@ -86,7 +86,7 @@ def test_an_edited_template_is_put_back(serving: Llm, monkeypatch: pytest.Monkey
         )
         assert told[-1]["reason"] == "TemplateDrifted"
         serving.until("the old template", lambda: deployments(serving)[name]["template"] == spec[name]["template"])
-        serving.until("only the old pod", lambda: untouched(serving, before=before), seconds=120)
+        serving.until("only the old pod", lambda: untouched(serving, before=before), seconds=START_SECONDS)
     assert all(before <= uids(pod for pod in state.values() if ready(pod)) for state in states)
     serving.until("settled", lambda: serving.condition("Drifted")[0] == "False")
 
@@ -103,7 +103,7 @@ def operator() -> Iterator[None]:
 def test_models_serve_without_an_operator(serving: Llm) -> None:
     """Given no operator, when a pod dies, then it is replaced; and when the operator is back, it restarts nothing."""
     whole.kubectl("scale", *OPERATOR, "--replicas=0")
-    serving.until("no operator", lambda: not fleet.operators(), seconds=120)
+    serving.until("no operator", lambda: not fleet.operators())
     (pod,) = serving.pods()
     serving.kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force", "--wait=false")
     serving.until(
@@ -112,7 +112,7 @@ def test_models_serve_without_an_operator(serving: Llm) -> None:
         seconds=START_SECONDS,
     )
     after = uids(serving.pods())
-    fleet.ask(namespace=serving.namespace, name=serving.name, question="the quick brown fox")
+    serving.ask("the quick brown fox")
     whole.kubectl("scale", *OPERATOR, "--replicas=2")
     looked_at(serving)
     serving.await_settled(replicas=1)
@@ -122,13 +122,13 @@ def test_models_serve_without_an_operator(serving: Llm) -> None:
 def test_a_leader_lost_in_the_middle_of_a_rollout(serving: Llm) -> None:
     """Given a revision that takes over, when the leading operator is deleted, then another ends the rollout right."""
     before = uids(serving.pods())
-    leading = serving.until("a leader", fleet.leader, seconds=120)
+    leading = serving.until("a leader", fleet.leader)
     with serving.watched() as states:
         serving.change()
         serving.until("the new one loads", lambda: len(serving.pods()) == 2)
         whole.kubectl("delete", "pod", leading, "-n", fleet.NAMESPACE, "--wait=false")
         serving.await_settled(replicas=1)
-        serving.until("the old one gone", lambda: len(serving.owned("pods")) == 1, seconds=120)
+        serving.await_alone()
     assert serving.until("a leader", fleet.leader) != leading
     assert not before & uids(serving.pods())
     assert min(sum(map(ready, state.values())) for state in states) == 1
@@ -151,7 +151,7 @@ def test_an_upgrade_with_another_renderer_restarts_nothing(serving: Llm, modelfl
     assert {now[name] for name in now.keys() - old.keys()} == {"next"}
 
     # Back again: an older operator leaves alone what a newer one has rendered.
-    serving.until("only its pod", lambda: len(serving.owned("pods")) == 1, seconds=120)
+    serving.await_alone()
     after = uids(serving.pods())
     upgrade(serving, operator=images.OPERATOR)
     assert untouched(serving, before=after)

@@ -14,7 +14,7 @@ from e2e.llm import Llm, restarts, uids
 from e2e.streams import streams
 
 WINDOW_SECONDS = 30
-SCALE_SECONDS = 300.0
+SCALE_SECONDS = 600.0
 STREAMS = 12
 PROMETHEUS = ("deployment/prometheus", "-n", "monitoring")
 
@@ -73,7 +73,7 @@ def prometheus() -> Iterator[None]:
     """Prometheus is there again after the test."""
     yield
     whole.kubectl("scale", *PROMETHEUS, "--replicas=1")
-    whole.kubectl("rollout", "status", *PROMETHEUS, "--timeout=110s")
+    whole.kubectl("rollout", "status", *PROMETHEUS, "--timeout=300s", timeout=330)
 
 
 @pytest.mark.skipif(external.configured() is not None, reason="stops the embedded cluster's Prometheus")
@@ -84,7 +84,7 @@ def test_without_prometheus_nothing_is_lowered(one: Llm) -> None:
         scaled(one, replicas=2)
         before = uids(one.pods())
         whole.kubectl("scale", *PROMETHEUS, "--replicas=0")
-        one.until("that is told", lambda: one.condition("MetricsAvailable")[0] == "False", seconds=120)
+        one.until("that is told", lambda: one.condition("MetricsAvailable")[0] == "False")
         flow.end()
     with one.watched() as states:
         # Idle for twice the time after which it would otherwise be lowered.
@@ -96,7 +96,7 @@ def test_without_prometheus_nothing_is_lowered(one: Llm) -> None:
     assert one.message("MetricsAvailable")
 
     whole.kubectl("scale", *PROMETHEUS, "--replicas=1")
-    one.until("that is told", lambda: one.condition("MetricsAvailable")[0] == "True", seconds=120)
+    one.until("that is told", lambda: one.condition("MetricsAvailable")[0] == "True")
     scaled(one, replicas=1)
     assert last_scale(one) == ("2", "1", "ScaleDown")
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import fleet
-from e2e.cluster import addons
 from e2e.conftest import Cluster, own_llm
 from e2e.doubles.gpus import RESOURCE
 from e2e.llm import Llm, restarts, uids
@@ -27,12 +26,12 @@ def test_a_model_answers_and_outlives_the_operator(real: Llm) -> None:
     """Given ModelFleet, when an LLMDeployment is applied, then it answers; and still when the chart is uninstalled."""
     real.apply()
     real.await_settled(replicas=1)
-    assert ANSWER in fleet.ask(namespace=real.namespace, name=real.name, question=QUESTION)[0]
+    assert ANSWER in real.ask(QUESTION)
 
     (pod,) = before = real.pods()
     assert pod["spec"]["containers"][0]["resources"]["limits"][RESOURCE] == "1"
     query = f'vllm:num_requests_running{{namespace="{real.namespace}"}}'
-    real.until("a scrape of vLLM", lambda: addons.query(query))
+    real.until("a scrape of vLLM", lambda: fleet.query(query))
 
     fleet.helm("uninstall", fleet.RELEASE, "--namespace", fleet.NAMESPACE, "--wait")
     try:

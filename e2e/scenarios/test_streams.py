@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from e2e.cluster import addons, external, whole
+from e2e import fleet
+from e2e.cluster import external, whole
 from e2e.cluster.node_config import NODE
-from e2e.llm import LABEL, Llm, leaving, ready, uids, unschedulable
+from e2e.llm import LABEL, START_SECONDS, Llm, leaving, ready, uids, unschedulable
 from e2e.streams import streams
 
 STREAMS = 12
@@ -14,7 +17,7 @@ STREAMS = 12
 
 def busy(llm: Llm) -> int:
     """Replicas that are generating now, as Prometheus has it."""
-    return len(addons.query(f'vllm:num_requests_running{{namespace="{llm.namespace}"}} > 0'))
+    return len(fleet.query(f'vllm:num_requests_running{{namespace="{llm.namespace}"}} > 0'))
 
 
 @pytest.mark.short
@@ -26,7 +29,7 @@ def test_fewer_replicas_lose_no_stream(shared: Llm) -> None:
         flow.await_finished()
         shared.until("both at work", lambda: busy(shared) == 2)
         shared.kubectl("scale", f"llmdep/{shared.name}", "--replicas=1")
-        shared.until("one pod left", lambda: len(shared.owned("pods")) == 1, seconds=120)
+        shared.until("one pod left", lambda: len(shared.owned("pods")) == 1, seconds=START_SECONDS)
         flow.await_finished()
         counts = flow.end()
     assert (counts["failed"], counts["cut"], counts["open"]) == (0, 0, 0), counts
@@ -43,7 +46,7 @@ def test_a_new_revision_loses_no_stream(shared: Llm) -> None:
         with shared.watched() as states:
             shared.change()
             shared.await_settled(replicas=1)
-            shared.until("the old one gone", lambda: len(shared.owned("pods")) == 1, seconds=120)
+            shared.await_alone()
         flow.await_finished()
         counts = flow.end()
     assert (counts["failed"], counts["cut"], counts["open"]) == (0, 0, 0), counts
@@ -57,19 +60,20 @@ def test_a_drained_node_lets_its_streams_end(shared: Llm) -> None:
     """Given one replica, when its node is drained, then the drain ends and so does each stream, and it comes back."""
     shared.have(replicas=1)
     # No budget and no operator may hold it up: neither a serving replica nor one that loads.
-    drain = ("drain", NODE, f"--pod-selector={LABEL}={shared.name}", "--delete-emptydir-data", "--timeout=110s")
+    what = (f"--pod-selector={LABEL}={shared.name}", "--delete-emptydir-data", f"--timeout={START_SECONDS:.0f}s")
+    drain = partial(whole.kubectl, "drain", NODE, *what, timeout=START_SECONDS + 30)
     try:
         with streams(shared, count=STREAMS) as flow:
             flow.await_finished()
             (serving,) = shared.pods()
-            whole.kubectl(*drain)
+            drain()
             assert not uids([serving]) & uids(shared.owned("pods"))
             shared.until("its successor waits", lambda: [p for p in shared.pods() if unschedulable(p)])
             shared.until("that is told", lambda: "unschedulable" in shared.message("CapacityAvailable"))
             assert shared.condition("CapacityAvailable") == ("False", "InsufficientGPU")
             whole.kubectl("uncordon", NODE)
             shared.until("a replica loads", lambda: [p for p in shared.pods() if p["status"]["phase"] == "Running"])
-            whole.kubectl(*drain)
+            drain()
             whole.kubectl("uncordon", NODE)
             shared.await_settled(replicas=1)
             flow.await_finished()

@@ -21,11 +21,13 @@ KINDS = {
     "services": "/api/v1",
     "pods": "/api/v1",
     "events": "/api/v1",
+    "jobs": "/apis/batch/v1",
+    "cronjobs": "/apis/batch/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
     "httproutes": "/apis/gateway.networking.k8s.io/v1",
     "llmdeployments": GROUP,
 }
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Fleet:
@@ -42,7 +44,7 @@ class Fleet:
         end = time.monotonic() + seconds
         while not (value := condition()):
             assert time.monotonic() < end, f"{what} did not happen in {seconds:.0f} s; seen last:\n{self.picture()}"
-            time.sleep(0.03)
+            time.sleep(0.1)
         return value
 
     def picture(self) -> str:

@@ -5,7 +5,9 @@ Speaks the report of `modelfleet gateway`. No Envoy runs: what each has acknowle
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,8 +15,8 @@ from typing import Any
 from modelfleet.adapters.gateway import PORT
 from tests.api.fleet import Fleet
 
-ADDRESS = "127.0.0.77"
 ENVOY = "gateway-envoy"
+numbers = itertools.count(77)
 
 
 class ScriptedGateway:
@@ -31,7 +33,10 @@ class ScriptedGateway:
         self.confirmed, self.rejections = True, dict[str, str]()
         self.asked = 0
         self._fleet = fleet
-        self._server = ThreadingHTTPServer((ADDRESS, PORT), self._handler())
+        # The port is always the same, so every one of every process has an address of its own.
+        high, low = divmod(os.getpid() % 65536, 256)
+        self.address = f"127.{next(numbers)}.{high}.{low or 255}"
+        self._server = ThreadingHTTPServer((self.address, PORT), self._handler())
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
@@ -40,7 +45,10 @@ class ScriptedGateway:
 
     def add_pods(self) -> None:
         """Makes a Ready Envoy pod and a control pod with this server's address; no node ever takes them."""
-        for name, component, address in ((ENVOY, "gateway", "127.0.0.78"), ("control", "gateway-control", ADDRESS)):
+        for name, component, address in (
+            (ENVOY, "gateway", "127.0.0.78"),
+            ("control", "gateway-control", self.address),
+        ):
             metadata = {
                 "name": name,
                 "namespace": self._fleet.namespace,

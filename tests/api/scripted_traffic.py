@@ -28,16 +28,25 @@ class ScriptedTraffic:
 
     Attributes:
         rate: Requests per second for each LLMDeployment.
+        rates: The same for some of them, by name.
+        requests: How many were dealt out, by revision.
+        failed: How many of them ended in a 500, by revision.
+        lost: How many a weight sent to a revision without a ready pod.
         slow: Share of requests beyond the bounds, by revision.
         failing: Share of requests that end in a 500, by revision.
         fault: How Prometheus is now: empty for well, or `error`, `empty`, `nan`.
+        faults: The same for questions about one LLMDeployment, by its name.
     """
 
     def __init__(self, *, fleet: Fleet, rate: float = 60.0) -> None:
         self._fleet, self.rate = fleet, rate
+        self.rates: dict[str, float] = {}
+        self.requests: dict[str, float] = defaultdict(float)
+        self.failed: dict[str, float] = defaultdict(float)
+        self.lost = 0.0
         self.slow: dict[str, float] = {}
         self.failing: dict[str, float] = {}
-        self.fault = ""
+        self.fault, self.faults = "", dict[str, str]()
         self.asked = 0
         self._counters: dict[Labels, float] = defaultdict(float)
         self._history: list[tuple[float, dict[Labels, float]]] = []
@@ -64,15 +73,21 @@ class ScriptedTraffic:
             pods = self._fleet.list("pods")
             now = time.time()
             for body in self._fleet.list("llmdeployments"):
-                self._deal(body, pods=pods, requests=self.rate * (now - before))
+                rate = self.rates.get(body["metadata"]["name"], self.rate)
+                self._deal(body, pods=pods, requests=rate * (now - before))
             before = now
-            self._history.append((now, dict(self._counters)))
+            # Nobody scrapes a pod that has gone.
+            there = {None, "envoy", *(pod["metadata"]["name"] for pod in pods)}
+            scraped = {labels: value for labels, value in self._counters.items() if dict(labels).get("pod") in there}
+            self._history.append((now, scraped))
 
     def _deal(self, body: dict[str, Any], *, pods: list[dict[str, Any]], requests: float) -> None:
         name = body["metadata"]["name"]
         revisions = (body.get("status") or {}).get("revisions") or []
         ready = {r["hash"]: [p for p in pods if _serves(p, f"{r['name']}-")] for r in revisions}
         shares = {r["hash"]: r.get("weight", len(ready[r["hash"]])) if ready[r["hash"]] else 0 for r in revisions}
+        if asked := sum(r.get("weight", 0) for r in revisions):
+            self.lost += sum(requests * r.get("weight", 0) / asked for r in revisions if not ready[r["hash"]])
         for revision, mine in ready.items():
             for pod in mine:  # an idle pod is scraped too
                 self._engine(pod["metadata"]["name"], revision=revision, requests=0.0)
@@ -84,6 +99,8 @@ class ScriptedTraffic:
 
     def _envoy(self, name: str, *, revision: str, requests: float) -> None:
         failed = requests * self.failing.get(revision, 0.0)
+        self.requests[revision] += requests
+        self.failed[revision] += failed
         of_model = {
             "namespace": "gateway",
             "pod": "envoy",
@@ -114,13 +131,16 @@ class ScriptedTraffic:
 
     def answer(self, asked: dict[str, str]) -> tuple[int, dict[str, Any]]:
         self.asked += 1
-        if self.fault == "error":
+        query = asked.get("query", "")
+        about = (fault for name, fault in self.faults.items() if f'"{name}"' in query or f'"{name}-(' in query)
+        fault = next(about, self.fault)
+        if fault == "error":
             return 503, {"status": "error", "errorType": "unavailable", "error": "not now"}
-        result = [] if "start" not in asked or self.fault == "empty" else self._series(asked)
+        result = [] if "start" not in asked or fault == "empty" else self._series(asked, fault=fault)
         kind = "matrix" if "start" in asked else "vector"
         return 200, {"status": "success", "data": {"resultType": kind, "result": result}}
 
-    def _series(self, asked: dict[str, str]) -> list[dict[str, Any]]:
+    def _series(self, asked: dict[str, str], *, fault: str) -> list[dict[str, Any]]:
         query = asked["query"]
         step = float(asked["step"])
         start, end = float(asked["start"]), float(asked["end"])
@@ -131,7 +151,7 @@ class ScriptedTraffic:
             fresh = next((seen for at, seen in reversed(self._history) if edge - 2 * step < at <= edge), {})
             for labels, value in fresh.items():
                 if wanted(dict(labels)):
-                    rows[labels].append([edge, "NaN" if self.fault == "nan" else str(value)])
+                    rows[labels].append([edge, "NaN" if fault == "nan" else str(value)])
         return [{"metric": dict(labels), "values": values} for labels, values in rows.items()]
 
     def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:

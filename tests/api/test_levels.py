@@ -82,11 +82,11 @@ def test_a_deployment_makes_pods_as_far_as_the_gpus_go(control_plane):
     def ready():
         return control_plane.http.get(address).json()["status"].get("readyReplicas", 0)
 
-    wait_until(lambda: ready() == 8 and len(unscheduled()) == 2, what="eight ready pods and two that wait", seconds=30)
+    wait_until(lambda: ready() == 8 and len(unscheduled()) == 2, what="eight ready pods and two that wait", seconds=90)
     assert all("Insufficient nvidia.com/gpu" in message for message in unscheduled())
     control_plane.http.delete(address).raise_for_status()
     pods = "/api/v1/namespaces/default/pods"
-    wait_until(lambda: not control_plane.http.get(pods).json()["items"], what="the end of all pods", seconds=30)
+    wait_until(lambda: not control_plane.http.get(pods).json()["items"], what="the end of all pods", seconds=90)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 
@@ -97,7 +98,14 @@ def test_going_back_finds_the_old_revision(fleet):
     }
 
 
-def test_without_a_free_gpu_it_waits_and_goes_on_when_one_is_there(fleet):
+def held(operator, fleet):
+    """Why the metrics say that this namespace's rollout is held; empty when they do not."""
+    labels = f'llmdeployment="chat",model_namespace="{fleet.namespace}"'
+    found = re.search(rf'rollout_held_timestamp_seconds{{{labels},reason="(\w+)"}} [1-9]', operator.metrics())
+    return found[1] if found else ""
+
+
+def test_without_a_free_gpu_it_waits_and_goes_on_when_one_is_there(fleet, operator):
     accelerator = fleet.add_gpus(2)
     fleet.apply(accelerator=accelerator)
     fleet.await_settled()
@@ -109,6 +117,7 @@ def test_without_a_free_gpu_it_waits_and_goes_on_when_one_is_there(fleet):
     message = fleet.whole_condition("CapacityAvailable")["message"]
     assert "rollout.capacity: InPlace" in message
     assert "rollout.maxUnavailable: 1" in message
+    fleet.until(lambda: held(operator, fleet) == "InsufficientCapacity", what="the metric of the hold")
     states = fleet.history(mark)
     assert not any(pending(pod) for state in states for pod in state)
     assert all(sum(map(ready, state)) == 2 for state in states)
@@ -119,6 +128,7 @@ def test_without_a_free_gpu_it_waits_and_goes_on_when_one_is_there(fleet):
     ).raise_for_status()
     fleet.await_settled(seconds=15)
     assert fleet.condition("CapacityAvailable") == ("True", "Fits")
+    fleet.until(lambda: held(operator, fleet) == "", what="the end of that metric")
     assert min(sum(map(ready, state)) for state in fleet.history(mark)) >= 2
 
 
@@ -159,7 +169,7 @@ def test_a_gpu_that_another_gives_back_wakes_the_one_that_waits(fleet):
     fleet.change("one")
     fleet.until(lambda: fleet.condition("CapacityAvailable", "one")[0] == "False", what="waiting for a GPU")
     fleet.delete("llmdeployments", "two")
-    fleet.await_settled("one", replicas=1, seconds=10)
+    fleet.await_settled("one", replicas=1, seconds=25)  # a pass by the clock comes after 30
 
 
 def test_more_gpus_than_any_node_has(fleet):

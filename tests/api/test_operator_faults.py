@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections import Counter
 
 import pytest
 
@@ -12,7 +11,7 @@ from e2e.cluster import audit
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.paths import CRD_DIR
 from tests.api.fleet import Fleet, Operator, ready
-from tests.api.write_gate import WriteGate
+from tests.api.write_gate import WriteGate, changes
 
 numbers = itertools.count()
 
@@ -129,12 +128,6 @@ def test_killed_at_every_write_of_a_rollout_it_ends_the_same(fleet, gated):
     operator.start()
     fleet.until(lambda: operator.passes >= 2, what="a pass over both")
     assert gate.landed[begun:] == []
-
-
-def changes(landed, *, name):
-    """What was done to an LLMDeployment's own objects, how often; without what was said about it."""
-    said = ("events", "llmdeployments/status")
-    return Counter(f"{one.method} {one.resource}" for one in landed if one.about(name) and one.resource not in said)
 
 
 def test_another_takes_over_from_a_killed_leader(fleet, start):

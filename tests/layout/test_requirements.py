@@ -1,6 +1,9 @@
 """What a clone installs is pinned: every package that pyproject.toml asks for, by version and hash, from nowhere special."""
 
+import ast
+import importlib.metadata
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -27,3 +30,35 @@ def test_it_pins_what_the_project_asks_for(wanted):
     versions = [pin["version"] for pin in found if canonicalize_name(pin["name"]) == canonicalize_name(wanted.name)]
     assert versions, "run: make requirements"
     assert all(wanted.specifier.contains(version) for version in versions), f"{versions}; run: make requirements"
+
+
+def test_the_operator_imports_nothing_that_its_image_does_not_install():
+    """The tests' environment has more: what only it has breaks nothing but the image."""
+    installed = with_theirs(PROJECT["dependencies"])
+    providers = importlib.metadata.packages_distributions()
+    missing = {}
+    for path in (ROOT / "operator" / "src").rglob("*.py"):
+        for name in imported(ast.parse(path.read_text())) - {"modelfleet"} - sys.stdlib_module_names:
+            if not installed & {canonicalize_name(each) for each in providers.get(name, ())}:
+                missing[name] = path.name
+    assert missing == {}, "add the package to the dependencies in pyproject.toml"
+
+
+def with_theirs(words):
+    """Names of the packages that are asked for, and of all that these ask for in turn."""
+    found, todo = set(), list(words)
+    while todo:
+        one = Requirement(todo.pop())
+        name = canonicalize_name(one.name)
+        if name not in found and (one.marker is None or one.marker.evaluate({"extra": ""})):
+            found.add(name)
+            todo += importlib.metadata.requires(name) or ()
+    return found
+
+
+def imported(tree):
+    """Top-level names of the packages that a module imports."""
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {name.partition(".")[0] for name in names}

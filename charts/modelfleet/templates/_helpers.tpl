@@ -58,11 +58,33 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- fail "prometheus.caSecret is set but prometheus.url is plain http: use https:// or remove caSecret." -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.gateway.ingress.enabled .Values.gateway.tls.secretName -}}
+{{- fail "gateway.ingress is enabled and gateway.tls.secretName is set: an Ingress speaks plain HTTP to the gateway. Put the Secret into gateway.ingress.tls, or use gateway.service.type LoadBalancer without an Ingress." -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Who reaches engine pods, as peers of a NetworkPolicy: the Envoys, those who scrape, and whom the values admit. */}}
+{{- define "modelfleet.enginePeers" -}}
+{{- $name := "kubernetes.io/metadata.name" -}}
+{{- $envoys := include "modelfleet.gateway.selectorLabels" (dict "root" . "component" "gateway") | fromYaml -}}
+{{- $peers := list (dict "namespaceSelector" (dict "matchLabels" (dict $name .Release.Namespace)) "podSelector" (dict "matchLabels" $envoys)) -}}
+{{- $namespaces := .Values.engines.networkPolicy.prometheusNamespaces -}}
+{{- $service := "^https?://[^./:]+\\.([^./:]+)\\.svc([.:/].*)?$" -}}
+{{- if and (not $namespaces) .Values.prometheus.url -}}
+{{- if not (regexMatch $service .Values.prometheus.url) -}}
+{{- fail "engines.networkPolicy cannot tell from prometheus.url where Prometheus runs: set engines.networkPolicy.prometheusNamespaces to the namespaces that engines are scraped from, or engines.networkPolicy.enabled to false." -}}
+{{- end -}}
+{{- $namespaces = list (regexReplaceAll $service .Values.prometheus.url "${1}") -}}
+{{- end -}}
+{{- range $namespaces -}}
+{{- $peers = append $peers (dict "namespaceSelector" (dict "matchLabels" (dict $name .))) -}}
+{{- end -}}
+{{- toJson (concat $peers .Values.engines.networkPolicy.admit) -}}
 {{- end -}}
 
 {{/* What the operator may do with LLMDeployments and with what it makes of them. Nothing here
      reads a Secret, writes a spec of an LLMDeployment or deletes a pod: pods go by way of
-     their Deployment. */}}
+     their Deployment or Job. */}}
 {{- define "modelfleet.rules" -}}
 - apiGroups: [modelfleet.dev]
   resources: [llmdeployments]
@@ -80,8 +102,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]
+# An evaluation is a Job from the jobTemplate of a CronJob; it is never changed.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [batch]
+  resources: [cronjobs]
+  verbs: [get]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+# For routing.provider GatewayAPI; no Gateway is read, its answer stands in the route's status.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
 # Patch: the rotation label and the deletion cost of a replica that is to leave.
 - apiGroups: [""]

@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 from modelfleet.core import staged
 from modelfleet.core.assess import Assessment
+from modelfleet.core.decide import decide
 from modelfleet.core.judgement.verdict import StepVerdict
 from modelfleet.core.plan import Plan, Rotate
 from modelfleet.core.routing.router import Router
@@ -26,23 +27,29 @@ def verdict(outcome: str, *, reason: str = "", final: bool | None = None, **more
     return Assessment(verdict=said)
 
 
+def weighed(seen: list[Seen]) -> list[dict[str, int]]:
+    """The changes of weights alone."""
+    weights = [weights for weights, _ in seen]
+    return [now for before, now in zip([None, *weights], weights, strict=False) if now != before]
+
+
 PASS = verdict("Pass", latency_proven=True)
 FAIL = verdict("Fail")
 
 
 @dataclass(frozen=True)
 class Scripted:
-    """What stands in `Snapshot.answers`: the judge's word itself."""
+    """What stands in `Snapshot.measured`: the judge's word itself."""
 
     says: Assessment
 
 
 @contextmanager
 def scripted() -> Iterator[None]:
-    """Let the word in `Snapshot.answers` be the assessment of every judged stage."""
+    """Let the word in `Snapshot.measured` be the assessment of every judged stage."""
 
     def assess(snapshot: Any, *, memory: Any, stage: Any, **_: Any) -> Assessment:
-        return snapshot.answers.says if stage.kind == "Weight" and memory.reached_at else Assessment()
+        return snapshot.measured.says if stage.kind == "Weight" and memory.reached_at else Assessment()
 
     with patch.object(staged, "assess", assess):
         yield
@@ -59,12 +66,12 @@ class StagedCluster(Cluster):
 
     def snapshot(self, **changes: Any) -> Any:
         if not self.deaf:
-            self.routed = {r["hash"]: r.get("weight", 0) for r in self.status.get("revisions") or ()}
+            self.routed = {r["hash"]: r.get("weight", r["ready"]) for r in self.status.get("revisions") or ()}
         router = Router(
             weights=dict(self.routed), lagging=("envoy-0",) if self.deaf else (), observed_at=self.now
         )  # fmt: skip
         seen: dict[str, Any] = {"router": router, "settings": SETTINGS, "annotations": self.annotations}
-        return super().snapshot(**seen | {"answers": Scripted(self.says)} | changes)
+        return super().snapshot(**seen | {"measured": Scripted(self.says)} | self.extra | changes)
 
     def act(self, action: Any) -> bool:
         done = super().act(action)
@@ -150,10 +157,11 @@ class StagedCluster(Cluster):
             self.turn(**how)
         raise AssertionError(f"never: {self.weights} {self.counts()} {self.rollout}")
 
-    def silent(self, *, seconds: float = 10) -> bool:
-        """Whether one more pass writes nothing."""
-        self.turn()
+    def silent(self, *, seconds: float = 10) -> Any:
+        """Name what one more pass would write; nothing where it is at rest."""
+        for _ in range(3):
+            self.turn()
         self.now += seconds
-        before = self.status_writes
-        plan = self.reconcile()
-        return not plan.actions and self.status_writes == before
+        plan = decide(self.snapshot())
+        changed = {key for key in plan.status.keys() | self.status if plan.status.get(key) != self.status.get(key)}
+        return plan.actions, {key: (self.status.get(key), plan.status.get(key)) for key in changed}

@@ -72,20 +72,25 @@ class Promises:
             self._earned(before, after)
 
     def _serves(self, before: Facts, after: Facts) -> None:
-        """I2: no pass takes warm replicas below the floor."""
-        floor = min(sum(before.ready.values()), self.desired - self.loss)
-        assert sum(after.ready.values()) >= floor, ("I2", floor, before, after)
+        """I2: no pass takes warm replicas that serve below the floor."""
+        if not before.weights:
+            return  # status was lost, and nobody can tell who serves
+        by_weight = any(before.weights.values()) and any(after.routed.values())
+        routed = after.weights if self.patience_is_over else after.routed
+        asked = [r for r in before.ready if routed.get(r) or not by_weight]
+        floor = min(sum(before.ready[r] for r in asked), self.desired - self.loss)
+        assert sum(after.ready.get(r, 0) for r in asked) >= floor, ("I2", floor, before, after)
 
     def _leaves_no_traffic_behind(self, before: Facts, after: Facts) -> None:
         """I3: whoever an Envoy sends requests to is not scaled away, and keeps what its share needs."""
-        if self.patience_is_over:
+        if self.patience_is_over or None in before.weights.values():
             return
-        total = max(1, sum(before.routed.values()))
-        for revision, weight in before.routed.items():
+        total = max(1, sum(after.routed.values()))
+        for revision, weight in after.routed.items():
             if not weight or revision not in before.asked:
                 continue
-            need = max(1, ceil(self.desired * (weight / total * ALL - 1) / ALL) - self.loss) if self.desired else 0
-            kept = min(before.asked[revision], need)
+            need = ceil(self.desired * (weight / total * ALL - 1) / ALL) - self.loss
+            kept = min(before.asked[revision], max(1, min(need, before.ready[revision]))) if self.desired else 0
             assert after.asked.get(revision, 0) >= kept, ("I3", revision, kept, before, after)
 
     def _stays_in_bounds(self, before: Facts, after: Facts) -> None:
@@ -94,12 +99,15 @@ class Promises:
         more = sum(after.asked.values()) - held
         if more <= 0:
             return
-        rolling = len([n for n in before.asked.values() if n]) > 1 or (after.stable and after.asked[after.stable] == 0)
-        if not rolling:
+        rolling = len([n for n in before.asked.values() if n]) > 1 or (
+            after.stable and not after.asked.get(after.stable)
+        )
+        if not rolling or rollout.strategy not in STAGED:
             return
         surge = 0 if rollout.capacity == "InPlace" else rollout.max_surge
         most = self.desired * 2 if rollout.strategy == "BlueGreen" else self.desired + surge
-        idle = sum(n for r, n in before.asked.items() if not before.weights.get(r) and r != after.rollout.get("revision"))
+        target = (after.rollout.get("override") or {}).get("revision") or self.cluster.revision
+        idle = sum(n for r, n in before.asked.items() if not before.weights.get(r) and r != target)
         assert held + more <= most + idle, ("I7", most, before, after)
         grown = sum(max(0, after.asked[r] - before.asked.get(r, 0)) for r in after.asked if r != after.stable)
         if rollout.capacity != "Surge":
@@ -108,7 +116,7 @@ class Promises:
     def _weights(self, before: Facts, after: Facts) -> None:
         """I1: a share needs warm replicas, and every Envoy's word for the one of before."""
         given = {r: w for r, w in after.weights.items() if w}
-        if any(w is None for w in after.weights.values()):
+        if any(w is None for w in after.weights.values()) or self.cluster.spec.get("suspend"):
             return
         assert sum(given.values()) == ALL or not given, ("weights", after)
         for revision, weight in given.items():
@@ -122,7 +130,10 @@ class Promises:
                 "I1: more than it carries", before, after
             )  # fmt: skip
             if weight > (before.weights.get(revision) or 0):
-                assert not self.cluster.deaf, ("I1: raised unheard", before, after)
+                heard = None in before.weights.values() or all(
+                    after.routed.get(r, 0) == (w or 0) for r, w in before.weights.items()
+                )
+                assert heard, ("I1: raised unheard", before, after)
 
     def _earned(self, before: Facts, after: Facts) -> None:
         """I6, I8: no stage is left without its word, and a promotion touches no replica."""
@@ -141,14 +152,16 @@ class Promises:
             return
         word = cluster.says.verdict
         continued = cluster.parsed.rollout.on_inconclusive == "Continue" and word and word.enough_samples
-        assert word and (word.outcome == "Pass" or (continued and not plan[step].last)), ("I6", before, after)
+        passed = word is not None and word.outcome == "Pass"
+        assert passed or (continued and not plan[step].last), ("I6", before, after)
 
     def _promotion(self, before: Facts, after: Facts, *, plan_length: int) -> None:
         said, new = before.rollout, after.stable
         if not before.asked.get(before.stable) or before.weights.get(new) is None:
             return  # nothing served by weights before: there was nothing to judge it against
         returning = new in {said.get("previous"), (said.get("override") or {}).get("revision")}
-        assert returning or said.get("step", 0) >= plan_length - 1, ("I6: promoted too early", before, after)
+        last = said.get("stage") == "Promote" or said.get("step", 0) >= plan_length - 1
+        assert returning or last, ("I6: promoted too early", before, after)
         assert before.weights.get(new) == ALL, ("promoted without traffic", before, after)
         mine = {p.name for p in self.cluster.pods.values() if p.revision == new}
         assert before.serving & mine <= after.serving, ("I8", before, after)

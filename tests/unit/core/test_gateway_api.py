@@ -7,7 +7,7 @@ import pytest
 
 from modelfleet.core import names
 from modelfleet.core.decide import decide
-from modelfleet.core.plan import Delete, Rotate
+from modelfleet.core.plan import Create, Delete, Rotate, stages
 from modelfleet.core.world import OwnedObject, Replica, RouteObstacle, Workload
 from tests.unit.core.cluster import Cluster, words
 
@@ -99,6 +99,16 @@ def test_a_route_of_its_own_leads_to_what_clients_may_call():
     assert ("Service", f"chat-{cluster.revision}") in cluster.objects
 
 
+def test_a_route_is_made_when_the_services_that_it_names_are_there():
+    cluster = Routed(spec=words(routing=ROUTING))
+    kinds = [
+        [action.manifest["kind"] for action in stage if isinstance(action, Create)]
+        for stage in stages(decide(cluster.snapshot()).actions)
+    ]
+    assert kinds[-1] == ["HTTPRoute"]
+    assert sum(stage.count("Service") for stage in kinds[:-1]) == 2
+
+
 def test_the_address_is_the_first_host_name_that_is_one():
     cluster = routed()
     assert cluster.status["url"] == "http://chat.test"
@@ -129,6 +139,28 @@ def test_a_rolling_update_gives_no_traffic_to_a_revision_without_a_ready_replica
     assert cluster.accepted() == ("True", "Accepted")
 
 
+def test_a_replica_gets_a_weight_when_its_endpoints_have_followed():
+    cluster = routed(replicas=1)
+    cluster.change(**LONG)
+    while not cluster.serving(cluster.revision):
+        cluster.reconcile()
+        cluster.controllers()
+        cluster.warm()
+    plan = cluster.reconcile()
+    assert cluster.weights[cluster.revision] == 0
+    assert plan.requeue_after == 2.0
+    cluster.now += 2
+    cluster.reconcile()
+    assert cluster.weights[cluster.revision] == 1
+
+
+def test_a_node_whose_clock_is_ahead_delays_nothing():
+    cluster = routed(replicas=2)
+    cluster.pods = {name: replace(p, ready_since=cluster.now + 60) for name, p in cluster.pods.items()}
+    cluster.reconcile()
+    assert cluster.weights == {cluster.revision: 2}
+
+
 def test_a_gateway_that_says_nothing_holds_a_replica_only_for_a_time():
     cluster = routed(replicas=1)
     old = cluster.revision
@@ -152,9 +184,11 @@ def test_who_waits_for_a_gateway_looks_again_by_itself():
         plan = cluster.reconcile()
         cluster.controllers()
         cluster.warm()
+        cluster.now += 1
     plan = cluster.reconcile()
     assert not [a for a in plan.actions if isinstance(a, Rotate)]
-    assert plan.requeue_after == cluster.snapshot().settings.ack_timeout_seconds
+    assert plan.requeue_after is not None
+    assert plan.requeue_after <= cluster.snapshot().settings.ack_timeout_seconds
 
 
 def test_one_of_several_replicas_leaves_without_asking():

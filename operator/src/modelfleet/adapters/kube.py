@@ -28,6 +28,8 @@ PLURALS = {
     ("apps/v1", "Deployment"): "deployments",
     ("apps/v1", "ReplicaSet"): "replicasets",
     ("apps/v1", "ControllerRevision"): "controllerrevisions",
+    ("batch/v1", "Job"): "jobs",
+    ("batch/v1", "CronJob"): "cronjobs",
     ("policy/v1", "PodDisruptionBudget"): "poddisruptionbudgets",
     ("networking.k8s.io/v1", "NetworkPolicy"): "networkpolicies",
     ("gateway.networking.k8s.io/v1", "HTTPRoute"): "httproutes",

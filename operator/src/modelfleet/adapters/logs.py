@@ -33,4 +33,5 @@ def configure_logging(*, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    for chatty in ("kopf", "httpx"):  # the latter tells of every question to the gateway
+        logging.getLogger(chatty).setLevel(logging.WARNING)

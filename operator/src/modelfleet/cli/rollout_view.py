@@ -138,8 +138,11 @@ def _since(stamp: str | None, *, now: datetime | None) -> str:
 
 
 def judgement(rollout: Json) -> Iterator[str]:
-    """The verdict on the canary with its numbers, metric by metric."""
+    """The evaluation's score; the verdict on the canary with its numbers, metric by metric."""
     analysis: Json = rollout.get("analysis") or {}
+    if evaluation := rollout.get("evaluation"):
+        told = f"score {evaluation['score']:g}" if "score" in evaluation else "no score yet"
+        yield f"Evaluation: {told} (Job {evaluation.get('job', '?')})"
     if not analysis:
         return
     reason = f" ({analysis['reason']})" if analysis.get("reason") else ""

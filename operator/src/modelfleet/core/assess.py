@@ -9,10 +9,10 @@ from typing import Any
 
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
 from modelfleet.core.judgement import Carried, Config, Window, judge
-from modelfleet.core.judgement.question import Answers, Counted, Question
+from modelfleet.core.judgement.question import Answers, Question
 from modelfleet.core.judgement.settings import configuration, custom_queries, within
 from modelfleet.core.judgement.verdict import StepVerdict
-from modelfleet.core.judgement.window import window
+from modelfleet.core.judgement.window import Measurement, window
 from modelfleet.core.rollout import memory as remembered
 from modelfleet.core.rollout.memory import Memory
 from modelfleet.core.rollout.stages import ALL, Stage, stages
@@ -72,40 +72,46 @@ def _stage(spec: LLMDeploymentSpec, *, memory: Memory) -> Stage:
 
 def assess(snapshot: Snapshot, *, memory: Memory, stable: str, stage: Stage) -> Assessment:
     """Judge the present stage by the last answers, if they are about it."""
-    spec, answers = snapshot.spec, snapshot.answers
-    if spec is None or stage.kind not in {"Weight", "Mirror"} or not memory.reached_at or answers is None:
+    spec, measured = snapshot.spec, snapshot.measured
+    if spec is None or stage.kind not in {"Weight", "Mirror"} or not memory.reached_at or measured is None:
         return Assessment()
-    asked = answers.asked
+    asked = measured.asked
     if (asked.stable, asked.canary, asked.since) != (stable, memory.revision, memory.reached_at):
         return Assessment()
     verdict = judge(
-        _window(snapshot, answers=answers, memory=memory, stage=stage),
+        _window(snapshot, measured=measured, memory=memory, stage=stage),
         config=config(spec, gateway=asked.gateway),
         carried=Carried(windows=max(1, memory.windows), latency_proven=memory.latency_proven),
     )
     if stage.kind == "Mirror":
         return Assessment(compared=verdict)
-    errors = "; ".join(answers.errors)
+    errors = "; ".join(measured.errors)
     return Assessment(verdict=verdict, no_data=errors if errors and verdict.outcome != "Fail" else "")
 
 
-def _window(snapshot: Snapshot, *, answers: Answers, memory: Memory, stage: Stage) -> Window:
-    """Make the window; a container that dies before it was ever scraped shows its restarts to Kubernetes only."""
-    asked = answers.asked
-    serving = [r for r in snapshot.replicas if r.ready and r.in_rotation and not r.terminating]
-    found = window(
-        answers,
-        now=snapshot.now,
-        weight=(memory.mirror / (ALL + memory.mirror)) if stage.mirror else memory.weight / ALL,
-        serving={r.name: r.ready_since or snapshot.now for r in serving if r.revision in {asked.stable, asked.canary}},
-        last=stage.last,
-    )
+def measure(answers: Answers, *, replicas: Iterable[Replica]) -> Measurement:
+    """Count what was answered, with the replicas of that moment.
+
+    It costs tens of milliseconds, so it is done once per answer and away from the passes, which only judge.
+    """
+    asked, at = answers.asked, answers.observed_at
+    serving = [r for r in replicas if r.ready and r.in_rotation and not r.terminating]
+    since = {r.name: r.ready_since or at for r in serving if r.revision in {asked.stable, asked.canary}}
+    return Measurement(asked=asked, errors=answers.errors, window=window(answers, now=at, weight=0.0, serving=since))
+
+
+def _window(snapshot: Snapshot, *, measured: Measurement, memory: Memory, stage: Stage) -> Window:
+    """Take what was measured at present; a container that dies before any scrape shows only in Kubernetes."""
+    asked, found = measured.asked, measured.window
     restarts = {
         revision: sum(r.restarts for r in snapshot.replicas if r.revision == revision)
         for revision in (asked.canary, asked.stable)
     }
     return replace(
         found,
+        now=snapshot.now,
+        weight=(memory.mirror / (ALL + memory.mirror)) if stage.mirror else memory.weight / ALL,
+        last=stage.last,
         canary_restarts=max(found.canary_restarts, restarts[asked.canary]),
         stable_restarts=max(found.stable_restarts, restarts[asked.stable]),
     )

@@ -8,7 +8,7 @@ Must not do I/O or read a clock: `now` is in the Snapshot.
 
 from dataclasses import replace
 
-from modelfleet.core import names, progress, report, rolling, staged, upkeep
+from modelfleet.core import evaluation, names, progress, report, rolling, settled, staged, upkeep
 from modelfleet.core.demand import Demand, demand
 from modelfleet.core.plan import Action, Plan
 from modelfleet.core.rolling import Rollout
@@ -19,6 +19,7 @@ from modelfleet.core.rollout.course import Course, Standing, plot
 from modelfleet.core.rollout.memory import Memory
 from modelfleet.core.rollout.replicas import unconfirmed
 from modelfleet.core.routing import handover
+from modelfleet.core.routing.confirmation import in_force
 from modelfleet.core.world import Snapshot
 
 RETRY_CAPACITY_SECONDS = 30.0
@@ -63,11 +64,13 @@ def _course(snapshot: Snapshot, *, wanted: Demand) -> Course:
     """Answer which revision is to be served, and which one serves."""
     revision = names.revision_hash(spec=snapshot.raw_spec, annotations=snapshot.annotations)
     in_stages = staged.applies(snapshot, wanted=wanted)
-    serving = roles.pointed(snapshot) if in_stages else ""
+    serving = roles.stable(snapshot, revision=revision)
+    if in_stages or in_force(snapshot) is not None:
+        serving = roles.pointed(snapshot) or roles.strongest(snapshot, revision=revision)
     return plot(
         Standing(
             spec_revision=revision,
-            stable=serving or roles.stable(snapshot, revision=revision),
+            stable=serving,
             memory=remembered.read(snapshot.status),
             action=wishes.parse(snapshot.annotations.get(wishes.ANNOTATION)),
             known=frozenset(s.revision for s in snapshot.stored) | {w.revision for w in snapshot.workloads},
@@ -79,7 +82,7 @@ def _course(snapshot: Snapshot, *, wanted: Demand) -> Course:
 
 
 def _roll(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rollout:
-    if staged.applies(snapshot, wanted=wanted):
+    if staged.applies(snapshot, wanted=wanted) or settled.lingers(snapshot, course=course, wanted=wanted):
         return staged.roll(snapshot, course=course, wanted=wanted)
     found = rolling.roll(snapshot, revision=course.target, wanted=wanted)
     served = roles.pointed(snapshot)
@@ -93,7 +96,10 @@ def _keep(snapshot: Snapshot, *, rollout: Rollout, leaving: frozenset[str]) -> t
     living_revisions = {w.revision for w in snapshot.workloads}
     if not snapshot.spec or (not snapshot.spec.suspend and not rolling.refusal(snapshot, revision=revision)):
         living_revisions.add(revision)
-    forgotten = () if snapshot.spec and snapshot.spec.suspend else upkeep.forget(snapshot, revision=revision)
+    forgotten: tuple[Action, ...] = ()
+    if snapshot.spec and not snapshot.spec.suspend:
+        jobs = evaluation.outdated(snapshot, memory=rollout.memory)
+        forgotten = (*upkeep.forget(snapshot, revision=revision), *jobs)
     gone = {getattr(action, "name", "") for action in forgotten}
     keep = tuple(
         sorted(r for r in living_revisions if r and names.revision_name(name=snapshot.name, revision=r) not in gone)

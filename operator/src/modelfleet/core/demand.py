@@ -3,9 +3,7 @@
 Must not split them over revisions: `rollout/` does.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from modelfleet.core.plan import Reason
 from modelfleet.core.scaling.target import (
@@ -45,8 +43,9 @@ def demand(snapshot: Snapshot) -> Demand:
         return Demand(replicas=current, history=snapshot.history)
     if spec.scaling is None:
         wanted = spec.replicas or 0
-        before = sum(w.replicas for w in snapshot.workloads)
-        known = snapshot.status.get("observedGeneration") is not None and before != wanted
+        # The number in status is written together with the decision: each change is told once, whenever an operator
+        # ends and however many passes carry it out.
+        before = (snapshot.status.get("scaling") or {}).get("desired")
         reason = Reason(
             kind="Scale",
             reason="ReplicasSet",
@@ -54,11 +53,7 @@ def demand(snapshot: Snapshot) -> Demand:
             before=str(before),
             after=str(wanted),
         )
-        settled = len({w.revision for w in snapshot.workloads if w.replicas}) == 1
-        last: Mapping[str, Any] = (snapshot.status.get("decisions") or ({},))[-1]
-        # Victims leave rotation in one pass and the Deployment in a later one: it is one decision, told once.
-        told = (last.get("reason"), last.get("from"), last.get("to")) == (reason.reason, reason.before, reason.after)
-        return Demand(replicas=wanted, reasons=(reason,) if known and settled and not told else ())
+        return Demand(replicas=wanted, reasons=(reason,) if before not in (None, wanted) else ())
     result = scale(_inputs(snapshot, current=max(current, 1)))
     return _explain(snapshot, result=result, current=current)
 

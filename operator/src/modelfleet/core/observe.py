@@ -10,7 +10,7 @@ from typing import Any
 from modelfleet.core import names
 from modelfleet.core.fit import Claim, Node
 from modelfleet.core.render.pod import PRODUCT_LABEL
-from modelfleet.core.world import OwnedObject, Replica, StoredRevision, Workload
+from modelfleet.core.world import Job, LastWords, OwnedObject, Replica, StoredRevision, Workload
 
 Json = Mapping[str, Any]
 
@@ -111,6 +111,33 @@ def stored_revision(body: Json) -> StoredRevision:
         number=int(body.get("revision", 0)),
         template=(body.get("data") or {}).get("template", {}),
         rendering_version=(meta.get("annotations") or {}).get(names.RENDERING, ""),
+    )
+
+
+def job(body: Json) -> Job:
+    """Read an evaluation's Job."""
+    meta, status = body["metadata"], body.get("status") or {}
+    conditions = [c for c in status.get("conditions") or () if c.get("status") == "True"]
+    end: Json = next((c for c in conditions if c.get("type") in {"Complete", "Failed"}), {})
+    return Job(
+        name=meta["name"],
+        uid=meta["uid"],
+        revision=(meta.get("labels") or {}).get(names.REVISION, ""),
+        created_at=epoch(meta.get("creationTimestamp")),
+        ended=end.get("type", ""),
+        message=": ".join(word for word in (end.get("reason"), end.get("message")) if word),
+    )
+
+
+def last_words(pod: Json) -> LastWords:
+    """Read what a pod's containers left when they ended, a line or more for each."""
+    status = pod.get("status") or {}
+    containers = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+    ended: list[Json] = [(c.get("state") or {}).get("terminated") or {} for c in containers]
+    return LastWords(
+        succeeded=status.get("phase") == "Succeeded",
+        ended_at=max((epoch(one.get("finishedAt")) for one in ended), default=0.0),
+        text="\n".join(one["message"] for one in ended if one.get("message")),
     )
 
 

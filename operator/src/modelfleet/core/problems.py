@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import promql_parser
 
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
+from modelfleet.core.judgement.question import unresolved
 from modelfleet.core.render.pod import engine_image
 from modelfleet.core.rollout import opening
 from modelfleet.core.routing.provider import provider
@@ -49,6 +50,12 @@ def _query(spec: LLMDeploymentSpec) -> Problem | None:
     for metric in spec.rollout.analysis.metrics:
         if not metric.query:
             continue
+        if unknown := unresolved(metric.query):
+            message = (
+                f"the query of rollout.analysis.metrics[{metric.name}] names {', '.join(f'${name}' for name in unknown)};"
+                " known are $namespace, $name, $canary and $stable"
+            )
+            return Problem(reason="QueryInvalid", message=message)
         try:
             promql_parser.parse(metric.query.replace("$", "_"))
         except ValueError as error:

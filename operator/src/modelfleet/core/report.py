@@ -81,11 +81,10 @@ def report(
         "gpus": len(alive) * spec.devices_per_replica,
         "revisions": _revisions(snapshot, rollout=rollout, alive=alive),
         "rollout": {**said, **staging.said(snapshot, rollout=rollout)},
+        "scaling": _scaling(snapshot, wanted=wanted),
         "conditions": settled,
         "decisions": _decisions(snapshot, reasons),
     }
-    if spec.scaling is not None:
-        status["scaling"] = _scaling(snapshot, wanted=wanted)
     return {k: v for k, v in status.items() if v not in (None, {}, [])}, _events(settled, before)
 
 
@@ -99,17 +98,19 @@ def _url(snapshot: Snapshot, *, spec: LLMDeploymentSpec) -> str:
 
 def _revisions(snapshot: Snapshot, *, rollout: Rollout, alive: Sequence[Replica]) -> list[dict[str, Any]]:
     rendered = {s.revision: s.rendering_version for s in snapshot.stored}
+    # A stable revision whose Deployment somebody deleted is still the one to come back.
+    known = {w.revision for w in snapshot.workloads} | ({rollout.stable} & rendered.keys())
     listed = []
-    for workload in sorted(snapshot.workloads, key=lambda w: w.name)[:REVISIONS]:
-        mine = [r for r in alive if r.revision == workload.revision]
+    for revision in sorted(known)[:REVISIONS]:
+        mine = [r for r in alive if r.revision == revision]
         entry = {
-            "name": workload.name,
-            "hash": workload.revision,
-            "role": staging.role(snapshot, revision=workload.revision, rollout=rollout),
-            "weight": "" if rollout.weights is None else rollout.weights.get(workload.revision, 0),
+            "name": names.revision_name(name=snapshot.name, revision=revision),
+            "hash": revision,
+            "role": staging.role(snapshot, revision=revision, rollout=rollout),
+            "weight": "" if rollout.weights is None else rollout.weights.get(revision, 0),
             "replicas": len(mine),
             "ready": sum(r.ready for r in mine),
-            "renderingVersion": rendered.get(workload.revision, ""),
+            "renderingVersion": rendered.get(revision, ""),
         }
         listed.append({k: v for k, v in entry.items() if v != ""})
     return listed
@@ -243,6 +244,8 @@ def _phase(settled: Sequence[Mapping[str, Any]], *, suspended: bool) -> str:
 def _scaling(snapshot: Snapshot, *, wanted: Demand) -> dict[str, Any]:
     before = snapshot.status.get("scaling") or {}
     said: dict[str, Any] = {"desired": wanted.replicas}
+    if snapshot.spec and snapshot.spec.scaling is None:
+        return said
     if wanted.scaling is not None and snapshot.spec and snapshot.spec.scaling:
         if snapshot.spec.scaling.mode == "Advise":
             known = snapshot.signals is not None or "advised" not in before

@@ -85,6 +85,10 @@ def roll(snapshot: Snapshot, *, revision: str, wanted: Demand) -> Rollout:
     serving = stable(snapshot, revision=revision)
     if spec.suspend:
         return Rollout(revision=revision, stable=serving, targets=as_is(snapshot, revision=revision))
+    if in_force(snapshot) is not None:
+        # Traffic follows the ready replicas from now on: nobody leaves while Envoys know a weight of 0 for the others.
+        held = as_is(snapshot, revision=revision)
+        return Rollout(revision=revision, stable=serving, targets=held, again_in=0.0)
     olds = [w for w in snapshot.workloads if w.revision != revision]
     current = next((w for w in snapshot.workloads if w.revision == revision), None)
     if refusal(snapshot, revision=revision) and current is None:
@@ -156,6 +160,7 @@ def count(snapshot: Snapshot, *, revision: str) -> Count:
         replicas=asked,
         ready=sum(r.ready and r.in_rotation for r in alive),
         unscheduled=sum(not r.scheduled for r in alive),
+        unschedulable=sum(not r.scheduled and r.waiting_reason == "Unschedulable" for r in alive),
         leaving=max(0, len(present) - asked),
     )
 
@@ -212,7 +217,7 @@ def announce(snapshot: Snapshot, *, revision: str) -> tuple[Reason, ...]:
     """Tell of a revision that status does not show as wanted yet: also of one that an operator began and died over."""
     roles = {r.get("hash", ""): r.get("role") for r in snapshot.status.get("revisions") or ()}
     started = [d.get("to") for d in snapshot.status.get("decisions") or () if d.get("reason") == STARTED]
-    if roles.get(revision) in {"stable", "new"} or started[-1:] == [revision]:
+    if roles.get(revision) in {"stable", "new", "canary", "preview"} or started[-1:] == [revision]:
         return ()
     before = next((hash_ for hash_, role in roles.items() if role == "stable"), "")
     return (
@@ -227,15 +232,18 @@ def announce(snapshot: Snapshot, *, revision: str) -> tuple[Reason, ...]:
 
 
 def split(snapshot: Snapshot, *, olds: list[Workload], total: int) -> list[tuple[Workload, int]]:
-    """Divide what old revisions keep: those with most ready replicas keep theirs, the others give first."""
-
-    def ready(workload: Workload) -> int:
-        return sum(r.ready for r in living(snapshot.replicas, revision=workload.revision))
-
-    shares = []
+    """Divide what old revisions keep: replicas that are not ready go first, then those of whoever has fewest ready."""
+    ready = {
+        w.revision: min(w.replicas, sum(r.ready for r in living(snapshot.replicas, revision=w.revision))) for w in olds
+    }
+    order = sorted(olds, key=lambda w: (-ready[w.revision], w.name))
     left = total
-    for workload in sorted(olds, key=lambda w: (-ready(w), w.name)):
-        share = min(left, workload.replicas)
-        shares.append((workload, share))
-        left -= share
-    return shares
+    keeps: dict[str, int] = {}
+    for workload in order:
+        keeps[workload.revision] = min(left, ready[workload.revision])
+        left -= keeps[workload.revision]
+    for workload in order:
+        more = min(left, workload.replicas - keeps[workload.revision])
+        keeps[workload.revision] += more
+        left -= more
+    return [(workload, keeps[workload.revision]) for workload in order]

@@ -7,8 +7,7 @@ nobody without replicas. Must not hold any rule itself.
 
 from dataclasses import replace
 
-from modelfleet.api.v1alpha1.rollout import Rollout as Words
-from modelfleet.core import rolling
+from modelfleet.core import evaluation, rolling, settled
 from modelfleet.core.assess import assess, shown
 from modelfleet.core.demand import Demand
 from modelfleet.core.failures import diagnose
@@ -21,10 +20,10 @@ from modelfleet.core.rollout.machine import proceed
 from modelfleet.core.rollout.memory import Memory
 from modelfleet.core.rollout.move import Look, Move
 from modelfleet.core.rollout.outlook import outlook
+from modelfleet.core.rollout.position import present
 from modelfleet.core.rollout.replicas import living, resize
-from modelfleet.core.rollout.settling import Settled, Settling, settle
 from modelfleet.core.rollout.split import Share, next_share
-from modelfleet.core.rollout.stages import ALL, Stage, at_least, position, share, stages
+from modelfleet.core.rollout.stages import ALL, Stage, share, stages
 from modelfleet.core.rollout.targets import Targets
 from modelfleet.core.routing.confirmation import confirmed, in_force, unheard
 from modelfleet.core.world import Snapshot
@@ -52,15 +51,19 @@ def roll(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rollout:
     """Take one step towards the course's target."""
     spec, memory = snapshot.spec, course.memory
     assert spec is not None  # noqa: S101 - see applies()
-    leaves = memory.revision not in {"", course.target} and memory.weight > 0
+    leaves = memory.revision not in {"", course.target}
     if spec.suspend:
         return _frozen(snapshot, course=course)
+    serving = {r.revision for r in snapshot.replicas if r.ready and r.in_rotation and not r.terminating}
+    if in_force(snapshot) is None and len(serving) > 1:
+        # They share the traffic by their replicas until Envoys know weights: nobody leaves before.
+        return replace(_frozen(snapshot, course=course), again_in=0.0)
     current = any(w.revision == course.target for w in snapshot.workloads)
     refused = not current and rolling.refusal(snapshot, revision=course.target)
     if refused and not course.rolling:
         return replace(rolling.hold_old(snapshot, revision=course.target, wanted=wanted), memory=memory)
     if not course.rolling or leaves or refused:
-        return replace(_settle(snapshot, course=course, wanted=wanted), revision=course.target)
+        return replace(settled.settle(snapshot, course=course, wanted=wanted), revision=course.target)
     if memory.revision != course.target:
         course = replace(course, memory=_fresh(memory, revision=course.target))
     return _proceed(snapshot, course=course, wanted=wanted, current=current)
@@ -77,12 +80,12 @@ def _proceed(snapshot: Snapshot, *, course: Course, wanted: Demand, current: boo
         stable=course.target if step.promoted else course.stable,
         targets=look.targets if begins else as_is(snapshot, revision=course.target),
         memory=_with_verdict(step, look=look),
-        weights={course.target: ALL} if step.promoted else _weights(course, memory=step.memory),
+        weights={course.target: ALL} if step.promoted else course.weights(step.memory),
         phase=step.phase,
         message=step.message,
         plan=_plan(snapshot, look=look),
         steps=len(look.stages),
-        actions=_writes(snapshot, course=course, targets=look.targets) if begins else (),
+        actions=(*_writes(snapshot, course=course, targets=look.targets), *step.actions) if begins else (),
         reasons=(*course.reasons, *said, *step.reasons),
         again_in=step.again_in,
     )
@@ -116,69 +119,10 @@ def _frozen(snapshot: Snapshot, *, course: Course) -> Rollout:
         stable=course.stable,
         targets=as_is(snapshot, revision=course.target),
         memory=memory,
-        weights=_weights(course, memory=memory),
+        weights=course.weights(memory),
         phase="Suspended" if memory.revision else "",
         reasons=course.reasons,
     )
-
-
-def _weights(course: Course, *, memory: Memory) -> dict[str, int]:
-    """Give the percent of the traffic of each revision that has any."""
-    if not memory.revision or memory.revision == course.stable:
-        return {course.stable: ALL}
-    return {course.stable: ALL - memory.weight, memory.revision: memory.weight}
-
-
-def _settle(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rollout:
-    """Give everything to the stable revision."""
-    settled = settle(_settling(snapshot, course=course, wanted=wanted))
-    return Rollout(
-        revision=course.stable,
-        stable=course.stable,
-        targets=settled.targets,
-        memory=settled.memory,
-        weights=_weights(course, memory=settled.memory),
-        phase=settled.phase,
-        message=settled.message,
-        actions=_settling_writes(snapshot, course=course, settled=settled),
-        reasons=course.reasons,
-        again_in=settled.again_in,
-    )
-
-
-def _settling(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Settling:
-    spec, memory = snapshot.spec, course.memory
-    assert spec is not None  # noqa: S101 - see applies()
-    live = {w.revision for w in snapshot.workloads if w.replicas} | {r.revision for r in snapshot.replicas}
-    # An Envoy that says nothing must not hold devices for ever: the pod's own grace covers what it still sends.
-    patience = snapshot.now - memory.weighed_at > snapshot.settings.ack_timeout_seconds
-    return Settling(
-        now=snapshot.now,
-        rollout=spec.rollout,
-        memory=memory,
-        desired=wanted.replicas,
-        stable=count(snapshot, revision=course.stable),
-        others={revision: count(snapshot, revision=revision) for revision in sorted(live - {course.stable, ""})},
-        weights=in_force(snapshot) or {},
-        confirmed=confirmed(snapshot) or patience,
-        free=free(snapshot),
-        claim_expired=claim_expired(snapshot, revision=course.stable),
-    )
-
-
-def _settling_writes(snapshot: Snapshot, *, course: Course, settled: Settled) -> tuple[Action, ...]:
-    serving = [w for w in snapshot.workloads if w.revision not in {course.stable, *settled.kept}]
-    if not any(w.revision == course.stable for w in snapshot.workloads):
-        return rolling.start(snapshot, revision=course.stable, replicas=0 if serving else settled.targets.new)
-    actions: list[Action] = []
-    for workload in snapshot.workloads:
-        if workload.revision == course.stable:
-            actions += resize(snapshot, workload=workload, target=settled.targets.new)
-        elif workload.revision in settled.kept:
-            actions += resize(snapshot, workload=workload, target=settled.kept[workload.revision])
-    for workload, target in rolling.split(snapshot, olds=serving, total=settled.targets.old):
-        actions += resize(snapshot, workload=workload, target=target)
-    return tuple(actions)
 
 
 def _fresh(memory: Memory, *, revision: str) -> Memory:
@@ -198,8 +142,9 @@ def _look(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Look:
     plan = stages(spec.rollout, desired=wanted.replicas)
     if course.returning:
         plan = (replace(plan[-1], whole=False),)
-    memory, stage = _present(spec.rollout, memory=memory, plan=plan, desired=wanted.replicas)
-    plan = (*plan[: memory.step], stage, *plan[memory.step + 1 :])
+    fixed = spec.rollout.canary.replicas if spec.rollout.canary else "Proportional"
+    memory, plan = present(memory, plan=plan, desired=wanted.replicas, fixed=fixed)
+    stage = plan[memory.step]
     course = replace(course, memory=memory)
     heard = confirmed(snapshot)
     measured = assess(snapshot, memory=memory, stable=course.stable, stage=stage)
@@ -218,23 +163,19 @@ def _look(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Look:
         targets=_targets(snapshot, course=course, stage=stage, wanted=wanted.replicas, heard=heard),
         may_miss=max(int(in_place), spec.rollout.max_unavailable),
         confirmed=heard,
-        unheard=unheard(snapshot, since=memory.weighed_at),
+        unheard=unheard(snapshot, since=memory.weighed_at or _began(snapshot)),
         verdict=measured.verdict,
         no_data=measured.no_data,
         compared=measured.compared,
+        evaluated=evaluation.look(snapshot, memory=memory),
         failure=_failure(snapshot, revision=course.target),
         open=course.returning or opening.is_open(spec.rollout.window, now=snapshot.now),
         opens_in=opening.opens_in(spec.rollout.window, now=snapshot.now),
     )
 
 
-def _present(words: Words, *, memory: Memory, plan: tuple[Stage, ...], desired: int) -> tuple[Memory, Stage]:
-    """Find the present stage; in a list that was edited meanwhile it may be another one, and begins anew."""
-    step = position(plan, step=memory.step, word=memory.stage, weight=memory.weight)
-    if memory.stage and plan[step].word != memory.stage:
-        memory = replace(memory, stage=plan[step].word, reached_at=0.0, go=False)
-    fixed = words.canary.replicas if words.canary else "Proportional"
-    return replace(memory, step=step), at_least(plan[step], weight=memory.weight, desired=desired, fixed=fixed)
+def _began(snapshot: Snapshot) -> float:
+    return epoch((snapshot.status.get("rollout") or {}).get("startedAt")) or snapshot.now
 
 
 def _failure(snapshot: Snapshot, *, revision: str) -> str:
@@ -266,7 +207,8 @@ def _targets(snapshot: Snapshot, *, course: Course, stage: Stage, wanted: int, h
             new=count(snapshot, revision=course.target),
             old=old,
             goal_new=stage.new,
-            goal_old=goal if heard else max(goal, old.replicas),
+            goal_old=goal,
+            least=1 if heard else max(1, old.replicas),
             extra=sum(r.revision not in {course.target, course.stable} and not r.failed for r in snapshot.replicas),
             whole=stage.whole,
             max_surge=spec.rollout.max_surge,

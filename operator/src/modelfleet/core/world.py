@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
-from modelfleet.core.judgement.question import Answers
+from modelfleet.core.judgement.window import Measurement
 from modelfleet.core.routing.router import Router
 from modelfleet.core.scaling.signals import Signals
 from modelfleet.core.scaling.target import Recommendation
@@ -96,6 +96,42 @@ class OwnedObject:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Job:
+    """One evaluation's Job as the API shows it."""
+
+    name: str
+    uid: str
+    revision: str
+    created_at: float = 0.0
+    ended: Literal["", "Complete", "Failed"] = ""
+    message: str = ""
+    """Why it ended, in Kubernetes' words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastWords:
+    """What a pod that ended left in its termination messages."""
+
+    succeeded: bool
+    ended_at: float
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationNews:
+    """What only a question to the API tells of the evaluation that is awaited."""
+
+    job: str
+    """Name of the Job that it is about."""
+    template: Mapping[str, Any] | None = None
+    """The CronJob's jobTemplate, asked for while there is no Job."""
+    said: tuple[LastWords, ...] | None = None
+    """Of its pods, the last one last, asked for when the Job has ended."""
+    problem: str = ""
+    """Why there is no template, or no Job can be made of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RouteObstacle:
     """What keeps an LLMDeployment's HTTPRoute from being written."""
 
@@ -139,8 +175,12 @@ class Snapshot:
     """What keeps the HTTPRoute of provider GatewayAPI from being written; None when nothing is known to."""
     signals: Signals | None = None
     """What Prometheus said last; None while this process has not asked it yet."""
-    answers: Answers | None = None
-    """What Prometheus said of the step that is judged; None while it has not been asked."""
+    measured: Measurement | None = None
+    """What Prometheus' last answer tells of the step that is judged; None while it has not been asked."""
+    jobs: tuple[Job, ...] = ()
+    """Evaluations that run, or ran."""
+    evaluation: EvaluationNews | None = None
+    """What was asked for the evaluation at which a rollout stands; None when nothing has to be."""
     history: tuple[Recommendation, ...] = ()
     observed_since: float = 0.0
     """Since when this process has recorded recommendations; no scale-down before one full window."""

@@ -10,15 +10,16 @@ from typing import Any
 
 from modelfleet.core import names, observe
 from modelfleet.core.fit import Claim, Node
-from modelfleet.core.world import OwnedObject, Replica, StoredRevision, Workload
+from modelfleet.core.world import Job, OwnedObject, Replica, StoredRevision, Workload
 from modelfleet.shell.devices import Devices
 from modelfleet.shell.queue import Key
 
-Record = Replica | Workload | StoredRevision | OwnedObject
+Record = Replica | Workload | StoredRevision | Job | OwnedObject
 READERS = {
     "Pod": observe.replica,
     "Deployment": observe.workload,
     "ControllerRevision": observe.stored_revision,
+    "Job": observe.job,
     "Service": observe.owned_object,
     "PodDisruptionBudget": observe.owned_object,
     "NetworkPolicy": observe.owned_object,

@@ -30,7 +30,8 @@ from modelfleet.shell.analyses import Analyses
 from modelfleet.shell.cache import Cache
 from modelfleet.shell.devices import asked_for
 from modelfleet.shell.envoys import Envoys
-from modelfleet.shell.execute import Executor, RouteRefused, TemplateRefused
+from modelfleet.shell.evaluations import Evaluations
+from modelfleet.shell.execute import EvaluationRefused, Executor, RouteRefused, TemplateRefused
 from modelfleet.shell.queue import Key, WorkQueue
 from modelfleet.shell.reading import parse
 from modelfleet.shell.routes import Routes
@@ -57,6 +58,7 @@ class Controller:
     ) -> None:
         self._kube, self._cache, self._queue = kube, cache, queue
         self._executor = Executor(kube=kube, cache=cache)
+        self._evaluations = Evaluations(kube=kube, cache=cache)
         self._render, self._read_nodes, self._clock = render, read_nodes, clock
         self._since = clock()
         self._watched: dict[Key, float] = {}
@@ -110,6 +112,7 @@ class Controller:
             self._queue.forget(key)
             self._cache.waiting.discard(key)
             self._routes.forget(key)
+            self._evaluations.forget(key)
             telemetry.forget(key)
             return None
         body = self._cache.fleet[key]
@@ -125,11 +128,13 @@ class Controller:
         wants = spec is not None and self._wants_devices(key, body, spec)
         others = await self._claims_of_others() if wants else ()
         route = await self._routes.find(key, body=body, spec=spec)
+        evaluation = await self._evaluations.find(key, body=body, spec=spec)
         if self._cache.fleet.get(key) is not body:
             return 0.0  # changed meanwhile
         # From here to the promise nothing is awaited: two rollouts never see the same free device.
         free = self._room(spec, others) if wants and spec is not None else None
-        return await self._execute(key, self._gather(key, body, spec=spec, problem=problem, free=free, route=route))
+        snapshot = self._gather(key, body, spec=spec, problem=problem, free=free, route=route)
+        return await self._execute(key, replace(snapshot, evaluation=evaluation))
 
     async def _execute(self, key: Key, snapshot: Snapshot) -> float | None:
         plan = decide(snapshot)
@@ -152,6 +157,9 @@ class Controller:
             return 0.0
         except RouteRefused as refused:
             self._routes.refused(key, generation=snapshot.generation, message=str(refused))
+            return 0.0
+        except EvaluationRefused as refused:
+            self._evaluations.refused(key, message=str(refused))
             return 0.0
         telemetry.tell(key, plan.status)
         if plan.requeue_after is None:
@@ -205,6 +213,7 @@ class Controller:
             workloads=tuple(cache.records(key, kind="Deployment", uid=meta["uid"])),
             replicas=tuple(replace(r, in_flight=in_flight.get(r.name)) for r in pods),
             objects=(*objects, *unlabelled),
+            jobs=tuple(cache.records(key, kind="Job", uid=meta["uid"])),
             route_obstacle=route if isinstance(route, RouteObstacle) else None,
             free_gpus=None if free is None else free.replicas,
             largest_node=None if free is None else free.largest_node,
@@ -213,7 +222,7 @@ class Controller:
             name_conflict=cache.older_with_same_name(key),
             router=self.envoys.router(meta["uid"]) if self._routed(spec) else None,
             signals=signals,
-            answers=self._analyses.of(key) if self._analyses else None,
+            measured=self._analyses.of(key) if self._analyses else None,
             history=self._history.get(key, ()),
             observed_since=self._watched.setdefault(key, self._clock()),
             settings=self._render,

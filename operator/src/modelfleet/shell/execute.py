@@ -45,6 +45,10 @@ class RouteRefused(Exception):  # noqa: N818 - an answer of the API server, not 
     """The API server refused our HTTPRoute: what is in it comes from the user."""
 
 
+class EvaluationRefused(Exception):  # noqa: N818 - an answer of the API server, not a fault
+    """The API server refused an evaluation's Job: what is in it comes from the user."""
+
+
 class Executor:
     """Writes plans."""
 
@@ -58,6 +62,7 @@ class Executor:
             ApiProblem: the plan was dropped; the object needs another pass.
             TemplateRefused: the wanted revision can never start as it is written.
             RouteRefused: the HTTPRoute cannot be as it is asked for.
+            EvaluationRefused: nor can the evaluation's Job.
         """
         for stage in stages(plan.actions):
             done = await asyncio.gather(*(self._act(key=key, action=one) for one in stage), return_exceptions=True)
@@ -76,6 +81,8 @@ class Executor:
         except Refused as error:
             if kind == HTTP_ROUTE and not isinstance(action, Delete):
                 raise RouteRefused(str(error)) from error
+            if kind == "Job" and isinstance(action, Create):
+                raise EvaluationRefused(str(error)) from error
             raise
         except Gone:
             self._cache.forget(key, kind=kind, name=name)

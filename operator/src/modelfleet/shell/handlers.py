@@ -16,6 +16,7 @@ OWNED = (
     ("v1", "services", "Service"),
     ("apps/v1", "deployments", "Deployment"),
     ("apps/v1", "controllerrevisions", "ControllerRevision"),
+    ("batch/v1", "jobs", "Job"),
     ("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget"),
     ("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy"),
 )

@@ -16,7 +16,7 @@ from modelfleet.shell.queue import Key, WorkQueue
 
 log = structlog.get_logger(__name__)
 REFRESH_SECONDS = 300.0
-"""Bounds how long a deletion that no watch showed stays unseen; seven listings in that time are cheap."""
+"""Bounds how long a deletion that no watch showed stays unseen; nine listings in that time are cheap."""
 
 
 class Listing:

@@ -89,11 +89,10 @@ def _read(status: Mapping[str, Any]) -> Iterator[tuple[Gauge, tuple[str, ...], f
     rollout: Mapping[str, Any] = status.get("rollout") or {}
     if override := rollout.get("override"):
         yield ROLLOUT_OVERRIDDEN, (override.get("reason", ""),), 1.0
-    if "startedAt" not in rollout:
-        return
-    yield ROLLOUT_STARTED, (), epoch(rollout["startedAt"])
-    yield ROLLOUT_WEIGHT, (), rollout.get("weight", 0) / 100
-    if why := rollout.get("hold") or ("ManualPause" if rollout.get("paused") else ""):
-        yield ROLLOUT_HELD, (why,), epoch(rollout.get("holdStartedAt") or rollout["startedAt"])
+    if "startedAt" in rollout:
+        yield ROLLOUT_STARTED, (), epoch(rollout["startedAt"])
+        yield ROLLOUT_WEIGHT, (), rollout.get("weight", 0) / 100
+    if "hold" in rollout:
+        yield ROLLOUT_HELD, (rollout["hold"],), epoch(rollout.get("holdStartedAt"))
     elif "capacityWaitStartedAt" in rollout:  # a rollout without stages tells this hold by its time alone
         yield ROLLOUT_HELD, ("InsufficientCapacity",), epoch(rollout["capacityWaitStartedAt"])

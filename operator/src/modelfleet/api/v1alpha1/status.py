@@ -80,6 +80,13 @@ class AnalysisStatus(StatusModel):
     )
 
 
+class EvaluationStatus(StatusModel):
+    """The evaluation before any traffic."""
+
+    job: Word | None = Field(None, description="Name of its Job.")
+    score: float | None = Field(None, description="What it reported; absent while there is none.")
+
+
 class ActionStatus(StatusModel):
     """The answer to the last action annotation."""
 
@@ -107,6 +114,9 @@ class RolloutStatus(StatusModel):
         description="Provisioning, Warming, Evaluating, Step, Paused, Hold, Promoting, Draining or Aborting.",
     )
     step: Count | None = Field(None, description="Steps done; the present one is the next.")
+    stage: Word | None = Field(
+        None, description="Name of the present step, by which it is found again when the steps are edited."
+    )
     steps: Count | None = Field(None, description="Steps in all.")
     weight: Annotated[int, Field(ge=0, le=100)] | None = Field(
         None, description="Percent of the traffic that the new revision is to get."
@@ -131,6 +141,7 @@ class RolloutStatus(StatusModel):
     progressed_at: Time | None = Field(None, description="When replicas of the new revision last became ready.")
     capacity_wait_started_at: Time | None = Field(None, description="Since when devices are missing.")
     analysis: AnalysisStatus | None = Field(None, description="The judgement.")
+    evaluation: EvaluationStatus | None = Field(None, description="The evaluation, with its score.")
     previous: Word | None = Field(None, description="Hash of the stable revision before the last promotion.")
     promoted_at: Time | None = Field(None, description="When the last promotion was.")
     ended_at: Time | None = Field(None, description="When the new revision lost its traffic by an abort.")
@@ -141,7 +152,7 @@ class RolloutStatus(StatusModel):
 class ScalingStatus(StatusModel):
     """What scaling wants."""
 
-    desired: Count | None = Field(None, description="Replicas that scaling asks for.")
+    desired: Count | None = Field(None, description="Replicas that are asked for.")
     advised: Count | None = Field(None, description="Replicas that mode Advise would ask for.")
     binding: Word | None = Field(None, description="What decided: a metric's type, a bound, or what holds.")
     last_scale_time: Time | None = Field(None, description="When the replicas were last changed.")
@@ -166,7 +177,7 @@ class LLMDeploymentStatus(StatusModel):
         (), description="Revisions that exist.", json_schema_extra=listed_by("name")
     )
     rollout: RolloutStatus | None = Field(None, description="Where a revision change stands.")
-    scaling: ScalingStatus | None = Field(None, description="What scaling wants; only with spec.scaling.")
+    scaling: ScalingStatus | None = Field(None, description="How many replicas are wanted, and by what.")
     decisions: Annotated[tuple[Decision, ...], Field(max_length=10)] = Field(
         (), description="The last ten decisions, oldest first.", json_schema_extra=ATOMIC
     )

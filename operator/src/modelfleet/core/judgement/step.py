@@ -152,6 +152,8 @@ def _passes(case: Case, metrics: tuple[MetricVerdict, ...]) -> _Ruling | None:
         return None
     if any(m.outcome != "Pass" and m.reason != "LoadTooLow" for m in metrics):
         return None
+    if case.evidence >= case.needed:
+        return None  # worse, though perhaps for one incident: a latency that need not pass here must not hide that
     if case.seconds < case.config.min_seconds:
         message = f"nothing speaks against it, but {case.seconds:.0f} of {case.config.min_seconds:.0f} s are counted"
         return _Ruling(outcome="Inconclusive", reason="MinSeconds", message=message)

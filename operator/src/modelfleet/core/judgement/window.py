@@ -4,6 +4,7 @@ Above `arms`, which knows what the counters mean. What is not known is None, nev
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 
@@ -12,6 +13,21 @@ from modelfleet.core.judgement.counters import less, summed
 from modelfleet.core.judgement.engines import Engines
 from modelfleet.core.judgement.inputs import Block, CustomValues, Window
 from modelfleet.core.judgement.question import FRESH_INTERVALS, LATENCIES, Answers, Part, Question
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """What one answer tells.
+
+    Attributes:
+        asked: the question.
+        window: what was counted until then; `now`, the weight and what Kubernetes knows are filled in by each look.
+        errors: what could not be asked, in words.
+    """
+
+    asked: Question
+    window: Window
+    errors: tuple[str, ...] = ()
 
 
 def window(answers: Answers, *, now: float, weight: float, serving: Mapping[str, float], last: bool = False) -> Window:

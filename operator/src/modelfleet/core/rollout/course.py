@@ -10,6 +10,7 @@ from modelfleet.core.plan import Reason
 from modelfleet.core.rollout.actions import Action, BadAction
 from modelfleet.core.rollout.memory import Answer, Memory, Override, Result
 from modelfleet.core.rollout.move import abort
+from modelfleet.core.rollout.stages import ALL
 
 GOES_ANYWHERE = ("abort", "rollback-to")
 """Verbs that are right whatever rolls out, and also while suspended."""
@@ -43,6 +44,12 @@ class Course:
         """Whether the target has served before: it needs no steps and no judgement."""
         memory = self.memory
         return self.target == memory.previous or bool(memory.override and memory.override.revision == self.target)
+
+    def weights(self, memory: Memory) -> dict[str, int]:
+        """Give the percent of the traffic of each revision that has any, by what is remembered."""
+        if not memory.revision or memory.revision == self.stable:
+            return {self.stable: ALL}
+        return {self.stable: ALL - memory.weight, memory.revision: memory.weight}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +136,10 @@ def _steer(memory: Memory, *, verb: str) -> _Acted:
         case "pause":
             return replace(memory, paused="Manual"), "Done", "paused", ()
         case "resume":
-            return free, "Done", "resumed" if memory.paused else "it was not paused", ()
+            again = memory.paused in {"Failed", "Inconclusive"} or memory.hold == "Evaluation"
+            if again:
+                free = replace(free, reached_at=0.0)  # the same window, or Job, would only say the same again
+            return free, "Done", "resumed" if memory.paused or again else "it was not paused", ()
         case "promote":
             return replace(free, go=True), "Done", "goes to the next step", ()
         case _:
@@ -144,11 +154,12 @@ def _roll_back(at: Standing, *, memory: Memory, to: str) -> _Acted:
     if to != at.spec_revision:
         override = Override(spec_revision=at.spec_revision, revision=to, reason="RollbackTo", message=message)
     told = Reason(kind="Rollout", reason="RollbackTo", message="asked for by hand", before=at.stable, after=to)
-    return replace(memory, override=override, paused="", go=False, full=False), "Done", message, (told,)
+    free = replace(memory, override=override, paused="", go=False, full=False, ended_at=0.0)
+    return free, "Done", message, (told,)
 
 
 def _abort(at: Standing, *, memory: Memory, rolling: str) -> _Acted:
-    if not rolling:
+    if not rolling and not memory.weight:
         return memory, "Done", "nothing is rolling out", ()
     move = abort(
         replace(memory, revision=memory.revision or rolling),

@@ -5,6 +5,7 @@ Beside `machine.py`, which brings a rollout there. Missing data never ends one: 
 
 from dataclasses import replace
 
+from modelfleet.core.plan import Reason
 from modelfleet.core.rollout.move import Look, Move, advance, give_up, held, name, paused, unheld
 
 
@@ -37,15 +38,20 @@ def _evaluate(look: Look) -> Move:
     evaluation = look.rollout.analysis.evaluation
     if evaluation is None:
         return advance(look, why="no evaluation is asked for any more")
-    if look.score is None:
-        if look.evaluation:
-            return held(look, hold="Evaluation", message=look.evaluation)
-        return Move(memory=unheld(look.memory), phase="Evaluating", message="the evaluation runs")
-    if look.score >= evaluation.min_score:
-        return advance(look, why=f"evaluation score {look.score:g} is at least {evaluation.min_score:g}")
-    message = f"evaluation score {look.score:g} is below {evaluation.min_score:g}"
-    move = give_up(look, message=message, cause="EvaluationFailed")
-    return move or advance(look, why="promote")
+    found = look.evaluated
+    look = replace(look, memory=replace(look.memory, evaluation=found.remembered))
+    if found.problem:
+        return replace(held(look, hold="Evaluation", message=found.problem), again_in=found.again_in)
+    if found.score is None:
+        running = Move(memory=unheld(look.memory), phase=name(look), message="the evaluation runs")
+        return replace(running, actions=found.starts, reasons=found.reasons)
+    if found.score >= evaluation.min_score:
+        move = advance(look, why=f"evaluation score {found.score:g} is at least {evaluation.min_score:g}")
+        return replace(move, reasons=tuple(replace(one, reason="EvaluationPassed") for one in move.reasons))
+    message = f"evaluation score {found.score:g} is below {evaluation.min_score:g}"
+    move = give_up(look, message=message, cause="EvaluationFailed") or advance(look, why="promote")
+    told = Reason(kind="Rollout", reason="EvaluationFailed", message=message, after=look.revision, warning=True)
+    return replace(move, reasons=(told, *move.reasons))
 
 
 def _judge(look: Look, *, spent: float) -> Move:

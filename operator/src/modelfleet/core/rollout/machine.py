@@ -12,7 +12,10 @@ from modelfleet.core.plan import Reason
 from modelfleet.core.rollout.dwell import dwell
 from modelfleet.core.rollout.memory import Memory
 from modelfleet.core.rollout.move import Look, Move, advance, give_up, held, name, unheld
-from modelfleet.core.rollout.stages import ALL, carried
+from modelfleet.core.rollout.stages import ALL
+
+ASK_AGAIN_SECONDS = 5.0
+"""Between two questions to Envoys that have kept silent for long."""
 
 
 def proceed(look: Look) -> Move:
@@ -26,40 +29,44 @@ def proceed(look: Look) -> Move:
 def _fails(look: Look) -> Move | None:
     """The new revision can never serve, or is worse than stable."""
     verdict = look.verdict
+    move = None
     if look.failure:
-        return give_up(look, message=look.failure)
-    if verdict is not None and verdict.outcome == "Fail":
-        return give_up(look, message=verdict.message, cause=verdict.reason)
-    return None
+        move = give_up(look, message=look.failure)
+    elif verdict is not None and verdict.outcome == "Fail":
+        move = give_up(look, message=verdict.message, cause=verdict.reason)
+    # Who waits for a person keeps no more traffic than warm replicas carry.
+    return (_loses_replicas(look) if move and move.memory.paused else None) or move
 
 
 def _closed(look: Look) -> Move | None:
     if look.open:
         return None
-    return held(look, hold="Window", message="the change window is closed")
+    return replace(held(look, hold="Window", message="the change window is closed"), again_in=look.opens_in)
 
 
 def _loses_replicas(look: Look) -> Move | None:
     """Replicas are gone: the traffic is what the others carry, and the window begins anew when they are back."""
-    possible = carried(desired=look.desired, warm=look.new.ready)
-    if look.warm or possible >= look.memory.weight or look.memory.weight == ALL:
+    enough = look.suffices if look.memory.weight == ALL else look.warm
+    if enough or look.possible >= look.memory.weight:
         return None
-    return _weigh(look, weight=possible)
+    return _weigh(look, weight=look.possible)
 
 
 def _waits_for_replicas(look: Look) -> Move | None:
     """Its replicas are not warm yet.
 
-    Traffic follows those that are where this alone frees a device: stable may then give one.
+    Traffic follows those that are where this alone frees a device: stable may then give one. To a whole second set
+    it goes at once, as long as devices allow.
     """
     if look.warm or look.memory.weight == ALL:
         return None
     ready, stage, memory = look.new.ready, look.stage, look.memory
     grows = look.targets.new > look.new.replicas or look.new.replicas > ready
-    possible = min(stage.weight, carried(desired=look.desired, warm=ready))
-    if stage.kind == "Promote" and not grows and ready >= look.desired - look.may_miss and ready:
+    possible = min(stage.weight, look.possible)
+    if stage.kind == "Promote" and not grows and look.suffices:
         possible = ALL  # what is missing gets the devices that stable gives up
-    if look.confirmed and possible > memory.weight and (not grows or stage.kind == "Promote"):
+    follows = not grows or (stage.kind == "Promote" and not stage.whole)
+    if look.confirmed and possible > memory.weight and follows:
         return _weigh(look, weight=possible)
     if not look.confirmed:
         return _waits_for_envoys(look)
@@ -91,7 +98,7 @@ def _waits_for_envoys(look: Look) -> Move | None:
     if look.confirmed:
         return None
     if look.unheard:
-        return held(look, hold="RouterUnverified", message=look.unheard)
+        return replace(held(look, hold="RouterUnverified", message=look.unheard), again_in=ASK_AGAIN_SECONDS)
     return Move(memory=look.memory, phase=name(look), message="the gateway takes in the weights", again_in=0.5)
 
 
@@ -141,8 +148,8 @@ _RULES: tuple[Callable[[Look], Move | None], ...] = (
     _closed,
     _is_paused,
     _waits_for_replicas,
-    _weighs,
     _waits_for_envoys,
+    _weighs,
     _arrives,
     _is_told_to,
     dwell,

@@ -42,6 +42,7 @@ class Memory:
     Attributes:
         revision: what is taking over; empty when nothing is.
         step: how many stages are done; the present one is the next.
+        stage: name of the present one, by which it is found again when the steps were edited; empty for the first.
         weight: percent of the traffic for `revision`, in force.
         mirror: percent of the requests copied to it, in force.
         weighed_at: when the weights were last set.
@@ -54,6 +55,7 @@ class Memory:
         windows: windows of judgement opened so far.
         latency_proven: whether latency passed under like load.
         analysis: the last verdict, as it is shown.
+        evaluation: the last evaluation's Job, and its score.
         previous: the stable revision before the last promotion.
         promoted_at: when that was.
         ended_at: when an abort took the traffic away.
@@ -61,6 +63,7 @@ class Memory:
 
     revision: str = ""
     step: int = 0
+    stage: str = ""
     weight: int = 0
     mirror: int = 0
     weighed_at: float = 0.0
@@ -73,6 +76,7 @@ class Memory:
     windows: int = 0
     latency_proven: bool = False
     analysis: Json = field(default_factory=dict)
+    evaluation: Json = field(default_factory=dict)
     previous: str = ""
     promoted_at: float = 0.0
     ended_at: float = 0.0
@@ -83,6 +87,7 @@ class Memory:
 _NAMES = {
     "revision": "revision",
     "step": "step",
+    "stage": "stage",
     "weight": "weight",
     "mirror": "mirror",
     "paused": "paused",
@@ -91,6 +96,7 @@ _NAMES = {
     "full": "full",
     "previous": "previous",
     "analysis": "analysis",
+    "evaluation": "evaluation",
 }
 _TIMES = {
     "weighed_at": "weightSetAt",

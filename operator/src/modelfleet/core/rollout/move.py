@@ -3,11 +3,12 @@
 Under `machine.py` and `dwell.py`, which hold the rules. Must not choose between the answers.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from modelfleet.api.v1alpha1.rollout import Rollout
+from modelfleet.core.evaluation import Evaluated
 from modelfleet.core.judgement.verdict import StepVerdict
-from modelfleet.core.plan import Reason
+from modelfleet.core.plan import Action, Reason
 from modelfleet.core.rollout.memory import Memory, Override
 from modelfleet.core.rollout.stages import Stage, carried
 from modelfleet.core.rollout.targets import Count, Targets
@@ -38,8 +39,7 @@ class Look:
         failure: why the new revision can never serve; empty while it may.
         open: whether the change window is open.
         opens_in: seconds until it opens; None when it is open, or never opens.
-        score: of the evaluation; None while there is none.
-        evaluation: what the evaluation says of itself, in words.
+        evaluated: what came of the evaluation.
     """
 
     now: float
@@ -62,13 +62,15 @@ class Look:
     failure: str = ""
     open: bool = True
     opens_in: float | None = None
-    score: float | None = None
-    evaluation: str = ""
+    evaluated: Evaluated = field(default_factory=Evaluated)
 
     @property
     def stage(self) -> Stage:
-        """The present one."""
-        return self.stages[min(self.memory.step, len(self.stages) - 1)]
+        """The present one, no further than devices allow: what is stuck below its weight is judged there."""
+        stage = self.stages[min(self.memory.step, self.last_step)]
+        if stage.kind == "Weight" and self.targets.hold and self.suffices and self.new.ready < stage.new:
+            return replace(stage, weight=min(stage.weight, self.possible), new=self.new.ready)
+        return stage
 
     @property
     def last_step(self) -> int:
@@ -101,6 +103,7 @@ class Move:
         phase: one word for people.
         message: why it stands where it stands.
         promoted: whether the new revision is the stable one from now on.
+        actions: what this stage itself needs written; replicas and traffic are not its business.
         reasons: decisions.
         again_in: seconds until time alone may change something.
     """
@@ -109,6 +112,7 @@ class Move:
     phase: str
     message: str = ""
     promoted: bool = False
+    actions: tuple[Action, ...] = ()
     reasons: tuple[Reason, ...] = ()
     again_in: float | None = None
 

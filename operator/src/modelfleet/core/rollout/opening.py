@@ -36,6 +36,18 @@ def opens_after(window: ChangeWindow, *, now: float) -> float | None:
         return None
 
 
+def opens_in(window: ChangeWindow | None, *, now: float) -> float | None:
+    """Count the seconds until it opens; None while it is open, or when it never does.
+
+    >>> opens_in(ChangeWindow(cron="0 0 * * *", duration_minutes=5), now=86_400 - 60)
+    60.0
+    """
+    if window is None or is_open(window, now=now):
+        return None
+    opened = opens_after(window, now=now)
+    return None if opened is None else opened - now
+
+
 def problem(window: ChangeWindow | None, *, now: float) -> str:
     """Say what is wrong with a window; empty when it opens some day.
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from modelfleet.api.v1alpha1.rollout import Rollout
 from modelfleet.core.rollout.memory import Memory
-from modelfleet.core.rollout.stages import ALL, carried
+from modelfleet.core.rollout.stages import ALL, carried, share
 from modelfleet.core.rollout.targets import UNLIMITED, Count, Inputs, Targets, next_targets
+
+ASK_ENVOYS_SECONDS = 0.5
+"""Between two looks while Envoys take in that a revision has no traffic any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,18 +68,38 @@ class Settled:
 
 def settle(at: Settling) -> Settled:
     """Take one step."""
-    memory = _weigh(at)
+    memory = replace(_weigh(at), hold="", hold_at=0.0, paused="", go=False, full=False)
     serving = {name: one for name, one in at.others.items() if at.weights.get(name) or not at.confirmed}
-    idle = {name: one for name, one in at.others.items() if name not in serving}
-    targets = next_targets(
+    left = {name: _seconds_left(at, name=name) for name in at.others if name not in serving}
+    short = at.stable.replicas < at.desired and at.free is not None and at.free < at.desired - at.stable.replicas
+    kept = {name: at.others[name].replicas if left[name] > 0 and not short else 0 for name in left}
+    if memory.revision and not memory.weight and not serving:
+        memory = replace(memory, revision="", step=0, stage="", reached_at=0.0)
+    waits = [left[name] for name, replicas in kept.items() if replicas]
+    waits += [] if at.confirmed else [ASK_ENVOYS_SECONDS]
+    return Settled(
+        memory=memory,
+        targets=_targets(at, serving=serving, kept=kept),
+        kept=kept,
+        phase=_phase(at),
+        message=_message(at, kept=kept),
+        again_in=min(waits, default=None),
+    )
+
+
+def _targets(at: Settling, *, serving: Mapping[str, Count], kept: Mapping[str, int]) -> Targets:
+    """Ask for replicas; who still gets requests keeps what they need, and devices are free when who leaves is gone."""
+    going = sum(one.leaving + one.replicas - kept[name] for name, one in at.others.items() if name in kept)
+    old = Count(
+        replicas=sum(one.replicas for one in serving.values()),
+        ready=sum(one.ready for one in serving.values()),
+        leaving=sum(one.leaving for one in serving.values()) + going,
+    )
+    found = next_targets(
         Inputs(
             desired=at.desired,
             new=replace(at.stable, leaving=0),
-            old=Count(
-                replicas=sum(one.replicas for one in serving.values()),
-                ready=sum(one.ready for one in serving.values()),
-                leaving=sum(one.leaving for one in at.others.values()),
-            ),
+            old=old,
             max_surge=at.rollout.max_surge,
             max_unavailable=at.rollout.max_unavailable,
             capacity=at.rollout.capacity,
@@ -84,31 +107,30 @@ def settle(at: Settling) -> Settled:
             claim_expired=at.claim_expired,
         )
     )
-    left = {name: _seconds_left(at, name=name) for name in idle}
-    short = at.stable.replicas < at.desired and at.free is not None and at.free < at.desired - at.stable.replicas
-    kept = {name: one.replicas if left[name] > 0 and not short else 0 for name, one in idle.items()}
-    gone = not memory.weight and not serving
-    memory = replace(memory, revision="", step=0) if gone and memory.revision else memory
-    waits = [left[name] for name, replicas in kept.items() if replicas]
-    return Settled(
-        memory=memory,
-        targets=targets,
-        kept=kept,
-        phase=_phase(at),
-        message=_message(at, kept=kept, left=left),
-        again_in=min(waits, default=None),
-    )
+    surge = 0 if at.rollout.capacity == "InPlace" else at.rollout.max_surge
+    most = max(at.stable.replicas, at.desired + surge - old.replicas - old.leaving)
+    needed = sum(_needed(at, name=name) for name in serving)
+    return replace(found, new=min(found.new, most), old=max(found.old, needed))
 
 
 def _weigh(at: Settling) -> Memory:
     """Answer the memory with the weight that the one which leaves may still have."""
     memory = at.memory
-    most = 0 if memory.ended_at else ALL - carried(desired=at.desired, warm=at.stable.ready)
+    leaves = at.others.get(memory.revision, Count(replicas=0, ready=0))
+    # Where replicas are missing everywhere, each revision has its part of what is there.
+    warm = max(1, min(at.desired, at.stable.ready + leaves.ready))
+    may_miss = max(int(at.rollout.capacity == "InPlace"), at.rollout.max_unavailable) if at.stable.ready else 0
+    most = ALL - carried(desired=warm, warm=at.stable.ready + may_miss)
+    most = 0 if memory.ended_at else min(most, carried(desired=warm, warm=leaves.ready))
     if memory.weight <= most and not memory.mirror:
         return memory
-    return replace(
-        memory, weight=min(memory.weight, most), mirror=0, weighed_at=at.now, reached_at=0.0, hold="", hold_at=0.0
-    )
+    return replace(memory, weight=min(memory.weight, most), mirror=0, weighed_at=at.now, reached_at=0.0)
+
+
+def _needed(at: Settling, *, name: str) -> int:
+    """Count the replicas that a revision keeps for the requests that Envoys still send it."""
+    have = at.others[name].replicas
+    return min(have, share(desired=at.desired, weight=ALL - at.weights.get(name, 0))) if at.confirmed else have
 
 
 def _seconds_left(at: Settling, *, name: str) -> float:
@@ -127,8 +149,7 @@ def _phase(at: Settling) -> str:
     return "Aborting" if at.memory.ended_at or at.memory.weight else "Draining"
 
 
-def _message(at: Settling, *, kept: Mapping[str, int], left: Mapping[str, float]) -> str:
-    del left
+def _message(at: Settling, *, kept: Mapping[str, int]) -> str:
     warm = [name for name, replicas in kept.items() if replicas]
     if not warm:
         return ""

@@ -26,7 +26,7 @@ class Share:
         goal_old: replicas that stable should have at this step.
         least: replicas that stable keeps in any case.
         extra: replicas of other revisions, which still hold devices.
-        whole: a second set beside the first one, all at once or not at all.
+        whole: a second set beside the first one; it begins all at once or not at all.
         free: replicas that free devices could hold; None when that is unknown.
         claim_expired: as `targets.Inputs.claim_expired`.
     """
@@ -44,6 +44,11 @@ class Share:
     capacity: Capacity = "Auto"
     free: int | None = UNLIMITED
     claim_expired: bool = False
+
+    @property
+    def at_once(self) -> bool:
+        """Whether it is all replicas of the new one or none now."""
+        return self.whole and not self.new.replicas
 
 
 def next_share(look: Share) -> Targets:
@@ -72,39 +77,55 @@ def next_share(look: Share) -> Targets:
     >>> next_share(Share(desired=4, new=Count(replicas=1, ready=1), old=two, goal_new=1, goal_old=4, free=1))
     Targets(new=1, old=3, hold='')
     """
-    look = _pressed(look)
-    more_old = _granted(look, wanted=look.goal_old - look.old.replicas, already=0)
-    more_new = _granted(look, wanted=look.goal_new - look.new.replicas, already=more_old)
-    given_back = look.capacity == "Surge" and look.claim_expired and look.new.unscheduled > 0
+    pressed = _pressed(look)
+    more_old = _granted(pressed, wanted=pressed.goal_old - look.old.replicas)
+    more_new = _granted(pressed, wanted=look.goal_new - look.new.replicas, already=more_old, at_once=look.at_once)
+    given_back = look.claim_expired and look.new.unscheduled > 0
     new = look.new.replicas + more_new - (look.new.unscheduled if given_back else 0)
     if look.new.replicas > look.goal_new:
         new = min(new, max(look.goal_new, look.desired - look.old.ready))
-    old = look.old.replicas + more_old - _given_by_old(look)
-    starting = look.new.replicas - look.new.unscheduled > look.new.ready
-    moving = starting or look.extra or look.old.leaving or old < look.old.replicas or more_old or more_new
+    old = look.old.replicas + more_old - _given_by_old(pressed, surging=more_new > 0 or look.new.starting)
+    moving = look.new.starting or look.old.starting or look.extra or look.old.leaving or (new, old) != _asked(look)
+    lacking = new < look.goal_new or look.new.unschedulable or old < pressed.goal_old
     claiming = look.capacity == "Surge" and look.new.unscheduled > 0
-    stuck = new < look.goal_new and not moving and not claiming
+    stuck = lacking and not moving and not claiming and _without_devices(look)
     return Targets(new=new, old=old, hold="InsufficientCapacity" if stuck or given_back else "")
+
+
+def _without_devices(look: Share) -> bool:
+    """Whether it is devices that are missing: otherwise traffic has to move first."""
+    surge = 0 if look.capacity == "InPlace" else look.max_surge
+    wanted = look.goal_new if look.at_once else 1
+    short = look.capacity != "Surge" and look.free is not None and look.free < max(1, wanted)
+    return short or not surge or look.claim_expired or look.new.unschedulable > 0
+
+
+def _asked(look: Share) -> tuple[int, int]:
+    return look.new.replicas, look.old.replicas
 
 
 def _pressed(look: Share) -> Share:
     """Lower stable's goal where not both goals can be had at once, as far as replicas may be missing meanwhile."""
     missing = _missing(look)
-    if look.whole or look.free is None or look.capacity == "Surge" or not missing:
+    if look.whole or look.capacity == "Surge" or not missing:
         return look
     surge = 0 if look.capacity == "InPlace" else look.max_surge
-    held = look.new.replicas + look.old.replicas
-    left = min(look.desired + surge, held + look.free) - look.goal_new
-    return replace(look, goal_old=min(look.goal_old, max(look.least, left)))
+    # Where nodes cannot be read, a replica for which the scheduler found none tells that nothing is free.
+    unknown = 0 if look.new.unschedulable or look.claim_expired or not surge else UNLIMITED
+    free = unknown if look.free is None else look.free
+    placed = look.new.replicas - look.new.unscheduled + look.old.replicas - look.old.unscheduled
+    room = min(look.desired + surge, placed + free)
+    return replace(look, goal_old=min(look.goal_old, max(look.least, look.goal_old - missing, room - look.goal_new)))
 
 
 def _missing(look: Share) -> int:
     return max(1, look.max_unavailable) if look.capacity == "InPlace" else look.max_unavailable
 
 
-def _granted(look: Share, *, wanted: int, already: int) -> int:
+def _granted(look: Share, *, wanted: int, already: int = 0, at_once: bool = False) -> int:
     """Answer how many more replicas one revision may ask for now."""
-    if wanted <= 0 or (look.capacity == "Surge" and look.claim_expired):
+    blind = look.capacity == "Surge" or look.free is None
+    if wanted <= 0 or (blind and look.claim_expired):
         return 0
     surge = 0 if look.capacity == "InPlace" else look.max_surge
     most = look.goal_new + look.goal_old if look.whole else look.desired + surge
@@ -113,16 +134,17 @@ def _granted(look: Share, *, wanted: int, already: int) -> int:
         # Where nodes cannot be read, the scheduler is the judge, asked with one replica at a time.
         waiting = look.new.unscheduled + look.old.unscheduled
         free = int(not waiting) if look.free is None else max(0, look.free)
-        if look.whole and look.free is not None and free - already < wanted:
+        if at_once and look.free is not None and free - already < wanted:
             return 0
         room = min(room, free - already)
     return max(0, min(wanted, room))
 
 
-def _given_by_old(look: Share) -> int:
+def _given_by_old(look: Share, *, surging: bool) -> int:
     """Answer how many replicas stable gives now: those that do not serve first, then what the others carry."""
     new_ready = min(look.new.ready, look.goal_new)
-    floor = look.desired - (_missing(look) if new_ready < look.goal_new and not look.whole else 0)
+    in_need = new_ready < look.goal_new and not look.whole and (look.capacity == "InPlace" or not surging)
+    floor = look.desired - (_missing(look) if in_need else 0)
     spare = max(0, new_ready + look.old.ready - max(0, floor))
     unready = look.old.replicas - look.old.ready
     most = min(look.old.replicas - look.goal_old, look.old.replicas - look.least)

@@ -38,6 +38,11 @@ class Stage:
     last: bool = False
     whole: bool = False
 
+    @property
+    def word(self) -> str:
+        """Name it in a decision, and where status remembers it."""
+        return f"{self.kind} {self.weight} %" if self.weight and self.weight < ALL else self.kind
+
 
 def stages(rollout: Rollout, *, desired: int) -> tuple[Stage, ...]:
     """List a strategy's stages for so many replicas in all; empty for one without stages.
@@ -99,10 +104,14 @@ def replicas(*, desired: int, weight: int, fixed: int | str = "Proportional") ->
 def share(*, desired: int, weight: int) -> int:
     """Answer the replicas that stable needs beside a new revision with this weight; none beside one with everything.
 
+    It is the inverse of `carried`, which rounds down: two of three carry 66 %, and the third one the rest.
+
     >>> share(desired=3, weight=50), share(desired=1, weight=99), share(desired=2, weight=100)
     (2, 1, 0)
+    >>> share(desired=3, weight=carried(desired=3, warm=2))
+    1
     """
-    return ceil(desired * (ALL - weight) / ALL)
+    return desired * (ALL - 1 - weight) // ALL + 1 if weight < ALL else 0
 
 
 def carried(*, desired: int, warm: int) -> int:

@@ -20,12 +20,26 @@ Capacity = Literal["Auto", "Surge", "InPlace"]
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """Replicas of one revision: asked for, ready, without a node, and no longer asked for but still on their devices."""
+    """Replicas of one revision.
+
+    Attributes:
+        replicas: asked for.
+        ready: warm.
+        unscheduled: without a node.
+        unschedulable: of these, those for which the scheduler found none.
+        leaving: no longer asked for, but still on their devices.
+    """
 
     replicas: int
     ready: int
     unscheduled: int = 0
+    unschedulable: int = 0
     leaving: int = 0
+
+    @property
+    def starting(self) -> bool:
+        """Whether a replica becomes ready by itself, or never."""
+        return self.replicas - self.unschedulable > self.ready
 
 
 @dataclass(frozen=True, kw_only=True)

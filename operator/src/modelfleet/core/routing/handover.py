@@ -12,7 +12,7 @@ from modelfleet.core import names
 from modelfleet.core.observe import epoch
 from modelfleet.core.plan import Action, Rotate
 from modelfleet.core.routing import parents
-from modelfleet.core.routing.shares import serving, shares
+from modelfleet.core.routing.shares import seconds_to_endpoints, serving
 from modelfleet.core.world import Snapshot
 
 OBSTACLE_SECONDS = 10.0
@@ -31,24 +31,25 @@ def without(actions: Iterable[Action], *, pods: Collection[str]) -> tuple[Action
 
 def held(snapshot: Snapshot, *, pods: Collection[str]) -> frozenset[str]:
     """Name those of the pods, about to leave, that must wait until the Gateways know their revision's weight of 0."""
-    if parents.route(snapshot) is None or not pods or patience(snapshot) <= 0:
+    others = any(r.ready and r.in_rotation and not r.terminating and r.name not in pods for r in snapshot.replicas)
+    if parents.route(snapshot) is None or not others or patience(snapshot) <= 0:
         return frozenset()
-    revisions = {r.revision for r in snapshot.replicas}
-    weights = shares(snapshot, revisions=revisions, leaving=pods)
-    emptied = {r.revision for r in snapshot.replicas if r.name in pods and not weights.get(r.revision)}
+    touched = {r.revision for r in snapshot.replicas if r.name in pods}
+    emptied = {revision for revision in touched if not serving(snapshot, revision=revision, leaving=pods)}
     if parents.acknowledged(snapshot):
         emptied = {revision for revision in emptied if _routed(snapshot, revision=revision)}
     return frozenset(r.name for revision in emptied for r in serving(snapshot, revision=revision) if r.name in pods)
 
 
 def look_again_in(snapshot: Snapshot) -> float | None:
-    """Answer when time alone changes something: a Gateway was silent for too long, or an obstacle may be gone."""
+    """Answer when time alone changes something: a replica counts, a Gateway was silent too long, an obstacle is gone."""
     if snapshot.route_obstacle is not None and snapshot.route_obstacle.reason != "GatewayAPIMissing":
         return OBSTACLE_SECONDS
-    if parents.route(snapshot) is None or parents.acknowledged(snapshot):
+    if parents.route(snapshot) is None:
         return None
-    left = patience(snapshot)
-    return left if left > 0 else None
+    times = [seconds_to_endpoints(snapshot, replica=r) for r in snapshot.replicas]
+    times += [0.0 if parents.acknowledged(snapshot) else patience(snapshot)]
+    return min((time for time in times if time > 0), default=None)
 
 
 def patience(snapshot: Snapshot) -> float:

@@ -82,7 +82,9 @@ def _stickiness(affinity: Json) -> Stickiness | None:
 def _mirror(status: Json) -> Mirror | None:
     rollout = status.get("rollout") or {}
     revision, percent = str(rollout.get("revision") or ""), rollout.get("mirror")
-    return Mirror(revision=revision, percent=percent) if revision and isinstance(percent, int) and percent else None
+    if not revision or not isinstance(percent, int) or not 0 < percent <= 100:  # noqa: PLR2004 - percent
+        return None
+    return Mirror(revision=revision, percent=percent)
 
 
 def _revisions(status: Json, pods: Iterable[Json]) -> tuple[Revision, ...]:

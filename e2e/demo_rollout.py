@@ -1,0 +1,90 @@
+"""The end of the demo: a canary that is promoted by what it measures, and one that rolls itself back.
+
+Called by `demo`, which has brought up the cluster, the model and a tenant with a key. It must not judge: what it shows
+is what the operator says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from e2e import fleet
+from e2e.edge import Edge
+from e2e.llm import Llm
+from e2e.rollouts import ANALYSIS, Json, line, reasons, stable, weights
+
+SECONDS = 600.0
+STREAMS = 10
+TOKENS = 8
+"""A small machine, a real model: short answers give the requests that a verdict needs."""
+ROLLOUT: dict[str, Any] = {
+    "strategy": "Canary",
+    "canary": {"steps": [{"weight": 20, "minSeconds": 10}, {"weight": 50}]},
+    "analysis": ANALYSIS,
+    "scaleDownDelaySeconds": 10,
+    "abortScaleDownDelaySeconds": 5,
+}
+PARALLEL = "--max-num-seqs={}"
+BETTER, WORSE = PARALLEL.format(16), PARALLEL.format(1)
+
+
+class RolloutError(Exception):
+    """A rollout did not end as it should; the message says where it stood."""
+
+
+def show(*, namespace: str, name: str, by: Edge, console: Console) -> None:
+    """Roll out a better and a worse revision under load, and print each change of weights, samples and verdicts.
+
+    Raises:
+        RolloutError: one of them did not end in time, or otherwise than by itself.
+    """
+    llm = Llm(namespace=namespace, name=name)
+    # One replica is enough here: what is shown is not scaling.
+    llm.patch({"rollout": ROLLOUT, "scaling": {"maxReplicas": 1}})
+    before = stable(llm.status())
+    fleet.stop_load(namespace=namespace)
+    fleet.send_load(namespace=namespace, name=name, streams=STREAMS, seconds=2 * SECONDS, tokens=TOKENS, by=by)
+    try:
+        _ask(llm, console=console, argument=BETTER, why="more requests at once")
+        now = _until(llm, lambda s: stable(s) not in {"", before}, what="a promotion", console=console)
+        console.print(f"[green]✓[/] promoted by itself: {stable(now)} has all the traffic")
+        _ask(llm, console=console, argument=WORSE, why="one request at a time, so others wait")
+        now = _until(llm, lambda s: reasons(s)[-1:] == ["RolledBack"], what="a rollback", console=console)
+        console.print(f"[green]✓[/] rolled back by itself: {_last(now)}")
+        console.print(f"    traffic: {weights(now)}; streams: {_streams(namespace)}")
+    finally:
+        fleet.stop_load(namespace=namespace)
+
+
+def _ask(llm: Llm, *, console: Console, argument: str, why: str) -> None:
+    kept = [arg for arg in llm.body()["spec"]["engine"]["args"] if not arg.startswith(PARALLEL.format(""))]
+    llm.patch({"engine": {"args": [*kept, argument]}})
+    console.print(f"    a new revision with [bold]{argument}[/] ({why})")
+
+
+def _until(llm: Llm, done: Callable[[Json], bool], *, what: str, console: Console) -> Json:
+    deadline, last = time.monotonic() + SECONDS, ""
+    while time.monotonic() < deadline:
+        status = llm.status()
+        if (now := line(status)) != last:
+            console.print(f"    [dim]{now}[/]")
+            last = now
+        if done(status):
+            return status
+        time.sleep(1)
+    raise RolloutError(f"{what} did not come within {SECONDS:.0f} s; it stands at: {last}")
+
+
+def _last(status: Json) -> str:
+    return str(status["decisions"][-1]["message"])
+
+
+def _streams(namespace: str) -> str:
+    told = fleet.load_counts(namespace=namespace).get("revisions", {})
+    return "; ".join(
+        f"{name}: {', '.join(f'{n} {end}' for end, n in ends.items() if n)}" for name, ends in told.items()
+    )

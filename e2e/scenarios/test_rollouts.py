@@ -1,0 +1,285 @@
+"""Rollouts that judge themselves, on real vLLM, Prometheus and Envoy, while two dozen clients stream."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+
+from e2e import fleet, reach
+from e2e.cluster import external, whole
+from e2e.conftest import Cluster, own_llm
+from e2e.edge import Edge
+from e2e.llm import START_SECONDS, Llm, restarts, uids
+from e2e.prober import Blast, probing
+from e2e.rollouts import CANARY, Json, act, add, begun, follow, of, promoted, reasons, rolling, stable, weights
+
+SLOWER = "--max-num-seqs=1"
+"""One request at a time: the others of two dozen clients wait for their first token."""
+TO_THE_END = ["WeightSet", "StepPassed", "WeightSet", "StepPassed", "WeightSet", "Promoted"]
+PROMETHEUS = ("deployment/prometheus", "-n", "monitoring")
+ours = pytest.mark.skipif(external.configured() is not None, reason="does harm to what may be somebody's")
+
+
+@pytest.fixture(scope="module")
+def made(modelfleet: Cluster) -> Iterator[Llm]:  # noqa: ARG001 - ModelFleet must be there
+    """An LLMDeployment of the file, with one replica."""
+    with own_llm() as llm:
+        llm.apply(rollout=CANARY)
+        llm.await_settled(replicas=1)
+        yield llm
+
+
+@pytest.fixture(scope="module")
+def edge(made: Llm) -> Iterator[Edge]:
+    found = fleet.edge(tenant=made.namespace)
+    found.until(f"{made.namespace}/{made.name}", httpx.codes.OK)
+    yield found
+    found.revoke()
+
+
+@pytest.fixture
+def serving(made: Llm) -> Llm:
+    """One replica, of the revision that the spec asks for; what is asked for next comes as a canary."""
+    if made.condition("Degraded")[0] != "False" or not made.settled(replicas=1):
+        made.patch({"rollout": {"strategy": "RollingUpdate", "canary": None, "blueGreen": None}})
+        made.change()
+        made.await_settled(replicas=1)
+    made.patch({"rollout": None})
+    made.patch({"rollout": CANARY})
+    made.await_alone()
+    return made
+
+
+def check(blast: Blast, *, revisions: set[str], spared: set[str] | None = None) -> None:
+    """Every stream is attributed to one revision, ended as it may, and is whole on the `spared` ones (all, unless told)."""
+    assert set(blast.revisions) <= revisions, blast
+    assert (blast.count("strayed"), blast.count("unshaped")) == (0, 0), blast
+    for revision in spared or revisions:
+        assert blast.lost(of=revision) == 0, blast
+
+
+@pytest.mark.short
+def test_a_good_canary_is_promoted_by_itself(serving: Llm, edge: Edge) -> None:
+    """Given a new revision as good as the old, when it rolls out, then it gets 20, 50 and 100 % and nobody notices."""
+    old = stable(serving.status())
+    with probing(serving, by=edge) as prober:
+        prober.await_flow()
+        serving.change()
+        new = begun(serving)
+        warm = of(serving, new)
+        promoted(serving, revision=new)
+        prober.await_flow()
+        blast = prober.end()
+    check(blast, revisions={old, new})
+    assert reasons(serving.status())[-len(TO_THE_END) :] == TO_THE_END
+    assert weights(serving.status()) == {new: 100}
+    serving.await_settled(replicas=1)
+    assert uids(serving.pods()) == warm, "promotion restarts nothing"
+    assert restarts(serving.pods()) == 0
+
+
+@ours
+@pytest.mark.short
+def test_killed_operators_do_not_change_its_end(serving: Llm, edge: Edge) -> None:
+    """Given a canary, when the leading operator is killed in a step and at the next, then the end is the same."""
+    old = stable(serving.status())
+    with probing(serving, by=edge) as prober:
+        prober.await_flow()
+        serving.change()
+        new = begun(serving)
+        warm, kills = of(serving, new), 0
+        for wanted in ({old: 80, new: 20}, {old: 50, new: 50}):
+            follow(serving, f"{wanted}", partial(has, wanted))
+            kills += kill_leader(serving)
+        promoted(serving, revision=new)
+        prober.await_flow()
+        blast = prober.end()
+    assert kills == 2
+    check(blast, revisions={old, new})
+    assert reasons(serving.status())[-len(TO_THE_END) :] == TO_THE_END
+    serving.await_settled(replicas=1)
+    assert uids(serving.pods()) == warm
+
+
+def has(wanted: dict[str, int], status: Json) -> bool:
+    return weights(status) == wanted
+
+
+def kill_leader(llm: Llm) -> int:
+    """End the leading operator as a power cut would, and return how many were killed."""
+    name = llm.until("a leader", fleet.leader)
+    (pod,) = (pod for pod in fleet.operators() if pod["metadata"]["name"] == name)
+    for container in pod["status"]["containerStatuses"]:
+        whole.ctr("tasks", "kill", "--signal", "SIGKILL", container["containerID"].removeprefix("containerd://"))
+    llm.until("another leader", lambda: fleet.leader() not in {"", name})
+    return 1
+
+
+@pytest.mark.short
+def test_a_slower_canary_is_rolled_back_with_numbers(serving: Llm, edge: Edge) -> None:
+    """Given a revision that makes clients wait, when it rolls out, then it loses its traffic by itself and says why."""
+    old, before = stable(serving.status()), uids(serving.pods())
+    with probing(serving, by=edge) as prober:
+        prober.await_flow()
+        add(serving, SLOWER)
+        new = begun(serving)
+        follow(serving, "the rollback", lambda status: "RolledBack" in reasons(status)[-1:])
+        prober.await_flow()
+        blast = prober.end()
+    assert weights(serving.status()) == {old: 100}
+    check(blast, revisions={old, new}, spared={old})
+    assert serving.condition("Degraded") == ("True", "RolledBack")
+    assert re.search(r"canary [\d.]+% of \d+, stable [\d.]+% of \d+ \(\w+", serving.message("Degraded"))
+    serving.until("only stable's pods", lambda: uids(serving.owned("pods")) == before, seconds=START_SECONDS)
+    assert restarts(serving.pods()) == 0
+    print(took(serving))
+
+
+def took(llm: Llm) -> str:
+    """Between the first traffic and the loss of all of it, as the decisions tell."""
+    told = llm.decisions("Rollout")
+    first = next(one["time"] for one in reversed(told) if one["reason"] == "WeightSet")
+    return f"traffic from {first} to {told[-1]['time']}: {told[-1]['message']}"
+
+
+def test_a_canary_that_never_starts_gets_no_traffic(serving: Llm, edge: Edge) -> None:
+    """Given a flag that the engine does not know, when it rolls out, then it is rolled back without one request."""
+    old, before = stable(serving.status()), uids(serving.pods())
+    with probing(serving, by=edge) as prober:
+        add(serving, "--no-such-flag-at-all")
+        follow(serving, "the rollback", lambda status: "RolledBack" in reasons(status)[-1:])
+        prober.await_flow()
+        blast = prober.end()
+    check(blast, revisions={old})
+    assert serving.condition("Degraded") == ("True", "RolledBack")
+    assert "InvalidEngineArgument" in serving.message("Degraded")
+    serving.until("only stable's pods", lambda: uids(serving.owned("pods")) == before, seconds=START_SECONDS)
+
+
+@pytest.fixture
+def prometheus() -> Iterator[None]:
+    """It is there again after the test."""
+    yield
+    whole.kubectl("scale", *PROMETHEUS, "--replicas=1")
+    whole.kubectl("rollout", "status", *PROMETHEUS, "--timeout=120s")
+
+
+@ours
+@pytest.mark.usefixtures("prometheus")
+def test_without_prometheus_it_holds(serving: Llm, edge: Edge) -> None:
+    """Given a canary in a step, when Prometheus is away, then it holds and says so, and goes on when it is back."""
+    old = stable(serving.status())
+    with probing(serving, by=edge) as prober:
+        prober.await_flow()
+        serving.change()
+        new = begun(serving)
+        whole.kubectl("scale", *PROMETHEUS, "--replicas=0")
+        held = follow(serving, "a hold", lambda status: status["rollout"].get("hold") == "NoData")
+        whole.kubectl("scale", *PROMETHEUS, "--replicas=1")
+        follow(serving, "the hold is over", lambda status: not status["rollout"].get("hold"))
+        promoted(serving, revision=new)
+        blast = prober.end()
+    assert weights(held) == {old: 80, new: 20}
+    check(blast, revisions={old, new})
+    assert reasons(serving.status())[-len(TO_THE_END) :] == TO_THE_END
+
+
+def test_another_revision_and_an_abort_in_the_middle(serving: Llm, edge: Edge) -> None:
+    """Given a canary, when the spec changes, is taken back or a person aborts, then it leaves and no stream with it."""
+    old, before = stable(serving.status()), uids(serving.pods())
+    body = serving.body()["spec"]["engine"]["args"]
+    with probing(serving, by=edge) as prober:
+        prober.await_flow()
+        serving.change()
+        first = begun(serving)
+        serving.change()
+        follow(serving, "another takes over", lambda status: rolling(status) not in {"", first})
+        second = begun(serving)
+        serving.patch({"engine": {"args": body}})
+        follow(serving, "all for the old", lambda status: weights(status) == {old: 100})
+        follow(serving, "its end", lambda _: serving.settled(replicas=1))
+        assert serving.condition("Degraded")[0] == "False", "a revert is no failure"
+        serving.change()
+        third = begun(serving)
+        answer = act(serving, "abort")
+        follow(serving, "all for the old", lambda status: weights(status) == {old: 100})
+        prober.await_flow()
+        blast = prober.end()
+    assert answer["result"] == "Done", answer
+    check(blast, revisions={old, first, second, third})
+    assert serving.condition("Degraded") == ("True", "Aborted")
+    serving.until("only stable's pods", lambda: uids(serving.owned("pods")) == before, seconds=START_SECONDS)
+    assert restarts(serving.pods()) == 0
+
+
+def test_blue_green_is_seen_before_it_serves_and_goes_back_at_once(serving: Llm, edge: Edge) -> None:
+    """Given a preview that people look at, when it is promoted and taken back under load, then nobody notices."""
+    old, before, model = stable(serving.status()), uids(serving.pods()), f"{serving.namespace}/{serving.name}"
+    blue_green = {"strategy": "BlueGreen", "canary": None, "blueGreen": {"autoPromote": False}}
+    serving.patch({"rollout": {**blue_green, "scaleDownDelaySeconds": 600}})
+    with probing(serving, by=edge) as prober:
+        prober.await_flow()
+        serving.change()
+        seen = follow(serving, "the preview", lambda status: status["rollout"].get("hold") == "ManualPause")
+        new, warm = rolling(seen), of(serving, rolling(seen))
+        assert weights(seen) == {old: 100}
+        assert edge.ask(model, revision=new).headers["x-modelfleet-revision"] == new
+        preview = reach.address(namespace=serving.namespace, name=f"{serving.name}-{new}")
+        assert httpx.get(f"{preview}/v1/models", timeout=30).status_code == httpx.codes.OK
+        assert new not in prober.blast().revisions
+        act(serving, "promote", revision=new)
+        promoted(serving, revision=new)
+        prober.await_flow()
+        begun_at = time.monotonic()
+        assert act(serving, "rollback-to", revision=old)["result"] == "Done"
+        follow(serving, "the old one serves", lambda status: stable(status) == old and weights(status) == {old: 100})
+        print(f"rolled back in {time.monotonic() - begun_at:.1f} s")
+        prober.await_flow()
+        blast = prober.end()
+    check(blast, revisions={old, new})
+    assert blast.count("finished", of=new) > 0
+    assert before <= uids(serving.pods()) <= before | warm, "warm when taken back"
+    assert restarts(serving.pods()) == 0
+
+
+def test_replicas_change_in_the_middle(serving: Llm, edge: Edge) -> None:
+    """Given a canary, when replicas are added in a step and taken away after the promotion, then no stream is lost."""
+    old = stable(serving.status())
+    with probing(serving, by=edge) as prober:
+        prober.await_flow()
+        serving.change()
+        new = begun(serving)
+        serving.kubectl("scale", f"llmdep/{serving.name}", "--replicas=2")
+        promoted(serving, revision=new)
+        serving.kubectl("scale", f"llmdep/{serving.name}", "--replicas=1")
+        serving.await_settled(replicas=1)
+        prober.await_flow()
+        blast = prober.end()
+    check(blast, revisions={old, new})
+    assert of(serving, new) == uids(serving.pods())
+
+
+def test_users_see_nothing_of_a_mirror(serving: Llm, edge: Edge) -> None:
+    """Given a step of copies, when it runs, then the new revision works and no client has an answer of it."""
+    old = stable(serving.status())
+    canary: dict[str, Any] = {"mirror": {"percent": 50, "minSeconds": 30}, "steps": [{"weight": 50}]}
+    serving.patch({"rollout": {"canary": canary}})
+    with probing(serving, by=edge) as prober:
+        prober.await_flow()
+        serving.change()
+        seen = follow(serving, "copies", lambda status: status["rollout"].get("mirror") == 50)
+        new = rolling(seen)
+        asked = f'vllm:generation_tokens_total{{namespace="{serving.namespace}",pod=~".+-{new}-.+"}} > 100'
+        serving.until("work of the copies", lambda: fleet.query(asked))
+        mirrored = follow(serving, "the end of it", lambda status: "StepPassed" in reasons(status)[-1:])
+        assert new not in prober.blast().revisions
+        promoted(serving, revision=new)
+        blast = prober.end()
+    assert mirrored["rollout"]["analysis"]["results"], "the comparison is told"
+    check(blast, revisions={old, new})

@@ -1,0 +1,167 @@
+"""What a verdict does to a canary: rollback, pause, hold, going on; and what missing data never does."""
+
+import pytest
+
+from modelfleet.core.assess import Assessment
+from tests.unit.core.staged_cluster import FAIL, PASS, verdict, weighed
+
+FIRST = {"canary": {"steps": [{"weight": 20}, {"weight": 50}]}, "abortScaleDownDelaySeconds": 30}
+
+
+@pytest.fixture
+def canary(judged):
+    """A canary that serves 20 % and of which nothing is known yet."""
+
+    def make(**rollout):
+        fleet = judged(rollout=FIRST | rollout, says=Assessment())
+        old, new = fleet.update()
+        fleet.until(lambda: fleet.rollout.get("stepStartedAt"))
+        assert fleet.weights == {old: 80, new: 20}
+        return fleet, old, new
+
+    return make
+
+
+def test_a_fail_takes_the_traffic_at_once_and_the_replicas_a_little_later(canary):
+    fleet, old, new = canary()
+    serving = {name for name, pod in fleet.pods.items() if pod.revision == old}
+    fleet.says, failed_at = FAIL, fleet.now
+    fleet.turn(seconds=1)
+    assert fleet.weights == {old: 100}
+    fleet.until(lambda: new not in fleet.counts(), seconds=1)
+    assert 30 <= fleet.now - failed_at <= 35
+    fleet.history()
+    assert set(fleet.pods) == serving, "stable was not touched"
+    assert (fleet.status["phase"], fleet.condition("Degraded")["reason"]) == ("Degraded", "RolledBack")
+    assert "Fail!" in fleet.condition("Degraded")["message"]
+    assert f"rollback-to {new}" in fleet.condition("Degraded")["message"]
+
+
+def test_what_was_rolled_back_stays_so_until_the_spec_changes(canary):
+    fleet, old, _new = canary()
+    fleet.says = FAIL
+    fleet.history()
+    fleet.says = PASS
+    assert fleet.silent(seconds=4000) == ((), {})
+    fleet.change(replicas=3)
+    fleet.history()
+    assert fleet.counts() == {old: 3}, "a replica change is no new revision"
+    _, better = fleet.update(seed=2)
+    fleet.history()
+    assert fleet.counts() == {better: 3}
+    assert fleet.condition("Degraded")["status"] == "False"
+
+
+def test_rollback_to_what_the_spec_asks_for_tries_again_from_the_first_step(canary):
+    fleet, old, new = canary()
+    fleet.says = FAIL
+    fleet.history()
+    fleet.says = PASS
+    fleet.act_on(f"rollback-to {new} 1")
+    assert weighed(fleet.history()) == [{old: 100}, {old: 80, new: 20}, {old: 50, new: 50}, {new: 100}]
+    assert fleet.counts() == {new: 2}
+
+
+@pytest.mark.parametrize("verb", ["promote", "resume", "abort"])
+def test_on_failure_pause_a_person_decides(canary, verb):
+    fleet, old, new = canary(onFailure="Pause")
+    fleet.says = FAIL
+    fleet.history()
+    assert (fleet.weights, fleet.rollout["paused"]) == ({old: 80, new: 20}, "Failed")
+    assert fleet.silent(seconds=4000) == ((), {})
+    windows = fleet.rollout["analysis"]["windows"]
+    fleet.says = PASS
+    fleet.act_on(f"{verb} 1")
+    fleet.history()
+    assert fleet.counts() == ({old: 2} if verb == "abort" else {new: 2})
+    assert fleet.reasons.count("RolloutPaused") == 1
+    assert windows == 1
+
+
+def test_resume_after_a_fail_opens_another_window(canary):
+    fleet, _, new = canary(onFailure="Pause")
+    fleet.says = FAIL
+    fleet.history()
+    fleet.says = Assessment()
+    fleet.act_on("resume 1")
+    fleet.history()
+    assert fleet.rollout["analysis"]["windows"] == 2
+    assert fleet.weights[new] == 20
+
+
+MISSING = [verdict("NoData"), Assessment(no_data="Prometheus does not answer")]
+
+
+@pytest.mark.parametrize("missing", MISSING, ids=["no data", "no answer"])
+def test_without_data_it_holds_and_goes_on_when_they_are_back(canary, missing):
+    fleet, old, new = canary()
+    fleet.says = missing
+    fleet.history()
+    assert (fleet.weights, fleet.rollout["hold"]) == ({old: 80, new: 20}, "NoData")
+    fleet.says = PASS
+    fleet.history()
+    assert fleet.counts() == {new: 2}
+
+
+@pytest.mark.parametrize("missing", MISSING, ids=["no data", "no answer"])
+def test_without_data_it_pauses_after_max_hold_seconds_and_never_rolls_back(canary, missing):
+    fleet, old, new = canary(maxHoldSeconds=100)
+    fleet.says = missing
+    plan = fleet.turn(seconds=40)
+    assert 0 < plan.requeue_after <= 100
+    fleet.turn(seconds=70)
+    fleet.history()
+    assert (fleet.rollout["paused"], fleet.weights) == ("NoData", {old: 80, new: 20})
+    fleet.says = PASS
+    assert fleet.silent(seconds=4000) == ((), {}), "a person's word is awaited"
+    fleet.act_on("resume 1")
+    fleet.history()
+    assert fleet.counts() == {new: 2}
+
+
+@pytest.mark.parametrize(
+    ("option", "more", "goes_on"),
+    [("Pause", {"enough_samples": True}, False), ("Continue", {"enough_samples": True}, True), ("Continue", {}, False)],
+)
+def test_undecided_for_good(canary, option, more, goes_on):
+    fleet, _old, new = canary(onInconclusive=option)
+    fleet.says = verdict("Inconclusive", final=True, **more)
+    fleet.history()
+    assert fleet.weights[new] == (50 if goes_on else 20), "and 100 % always needs a Pass"
+    assert fleet.rollout["paused"] == "Inconclusive"
+    assert fleet.silent(seconds=4000) == ((), {})
+
+
+@pytest.mark.parametrize(
+    ("reason", "hold"),
+    [("MinSamples", "MinSamples"), ("SplitMismatch", "RouterUnverified"), ("StableUnhealthy", "StableUnhealthy")],
+)
+def test_what_holds_a_judgement_up_is_told(canary, reason, hold):
+    fleet, _, new = canary()
+    fleet.says = verdict("Inconclusive", reason=reason)
+    fleet.history()
+    assert (fleet.rollout["hold"], fleet.condition("Progressing")["reason"]) == (hold, hold)
+    assert fleet.silent(seconds=4000) == ((), {})
+    fleet.act_on("promote 1")
+    fleet.says = PASS
+    fleet.history()
+    assert fleet.counts() == {new: 2}
+
+
+def test_min_seconds_lengthens_a_step_that_has_passed(judged):
+    fleet = judged(rollout={"canary": {"steps": [{"weight": 20, "minSeconds": 300}]}})
+    old, new = fleet.update()
+    fleet.until(lambda: fleet.rollout.get("stepStartedAt"))
+    fleet.turn(seconds=290)
+    assert fleet.weights == {old: 80, new: 20}
+    fleet.history()
+    assert fleet.counts() == {new: 2}
+    assert "progressedAt" not in fleet.rollout
+
+
+def test_the_progress_deadline_does_not_run_while_it_is_judged(canary):
+    fleet, old, new = canary(progressDeadlineSeconds=60)
+    fleet.says = verdict("Inconclusive")
+    for _ in range(5):
+        fleet.turn(seconds=100)
+    assert fleet.weights == {old: 80, new: 20}
