@@ -90,7 +90,7 @@ bench-reconcile: $(STAMP) ## Figures of the operator on a faked fleet
 bench-judgement: $(STAMP) ## How often a canary is judged wrongly, and how soon rightly (about 12 minutes)
 	$(BIN)/python -m bench.judgement
 
-bench-rollout: $(STAMP) ## How soon a bad canary has no traffic, how long a good one takes, on faked nodes (about 10 minutes)
+bench-rollout: $(STAMP) ## How soon a bad canary has no traffic, how long a good one takes, on faked nodes (about 5 minutes)
 	$(BIN)/python -m bench.rollout $(ARGS)
 
 bench-gateway: $(STAMP) ## Figures of the gateway beside plain Envoy and other routers; ARGS=--quick for less than a minute

@@ -20,7 +20,9 @@ from e2e.prober import Blast, probing
 from e2e.rollouts import CANARY, Json, act, add, begun, follow, of, promoted, reasons, rolling, stable, weights
 
 SLOWER = "--max-num-seqs=1"
-"""One request at a time: the others of two dozen clients wait for their first token."""
+"""One request at a time: the others wait for their first token."""
+LONG = 96
+"""Tokens of an answer that is worth waiting for."""
 TO_THE_END = ["WeightSet", "StepPassed", "WeightSet", "StepPassed", "WeightSet", "Promoted"]
 PROMETHEUS = ("deployment/prometheus", "-n", "monitoring")
 ours = pytest.mark.skipif(external.configured() is not None, reason="does harm to what may be somebody's")
@@ -125,7 +127,7 @@ def kill_leader(llm: Llm) -> int:
 def test_a_slower_canary_is_rolled_back_with_numbers(serving: Llm, edge: Edge) -> None:
     """Given a revision that makes clients wait, when it rolls out, then it loses its traffic by itself and says why."""
     old, before = stable(serving.status()), uids(serving.pods())
-    with probing(serving, by=edge) as prober:
+    with probing(serving, by=edge, tokens=LONG) as prober:
         prober.await_flow()
         add(serving, SLOWER)
         new = begun(serving)

@@ -6,6 +6,7 @@ answer nothing. Speaks Prometheus' HTTP API (`query_range`, for one LLMDeploymen
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import re
@@ -70,14 +71,18 @@ class ScriptedTraffic:
     def _run(self) -> None:
         before = time.time()
         while not self._stop.wait(TICK_SECONDS):
-            pods = self._fleet.list("pods")
+            known = self._fleet.list("pods")
+            bodies = self._fleet.list("llmdeployments")
+            # Pods that went a moment before the weights were read, or came a moment after, are no lost requests.
+            named = {pod["metadata"]["name"]: pod for pod in (*known, *self._fleet.list("pods"))}
+            pods = list(named.values())
             now = time.time()
-            for body in self._fleet.list("llmdeployments"):
+            for body in bodies:
                 rate = self.rates.get(body["metadata"]["name"], self.rate)
                 self._deal(body, pods=pods, requests=rate * (now - before))
             before = now
             # Nobody scrapes a pod that has gone.
-            there = {None, "envoy", *(pod["metadata"]["name"] for pod in pods)}
+            there = {"envoy", *named}
             scraped = {labels: value for labels, value in self._counters.items() if dict(labels).get("pod") in there}
             self._history.append((now, scraped))
 
@@ -159,6 +164,10 @@ class ScriptedTraffic:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                with contextlib.suppress(ConnectionError):  # who asked did not wait for the answer
+                    self._answer()
+
+            def _answer(self) -> None:
                 asked = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))
                 status, answer = traffic.answer(asked)
                 body = json.dumps(answer).encode()

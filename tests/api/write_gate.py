@@ -1,8 +1,7 @@
 """Stands between an operator and the API server, and lets through as many writes as the test allows.
 
 A write beyond that waits. Reads, watches, dry runs and the Lease pass. It changes nothing that passes, and it decides
-nothing: what happens when the last allowed write has landed, before its writer hears of it, is up to the test, and so is
-which writes do not count.
+nothing: what happens when the last allowed write has landed, before its writer hears of it, is up to the test.
 """
 
 import asyncio
@@ -14,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import aiohttp
 import yaml
@@ -27,19 +26,11 @@ HOP_BY_HOP = {"connection", "content-encoding", "content-length", "host", "keep-
 
 
 class Write(NamedTuple):
-    """One write that the API server took.
-
-    Attributes:
-        method: Of HTTP.
-        resource: With the subresource, as in `deployments/scale`.
-        name: Of the object.
-        place: Where a rollout stands by it, if it says so.
-    """
+    """One write that the API server took; `resource` includes a subresource, as in `deployments/scale`."""
 
     method: str
     resource: str
     name: str
-    place: str = ""
 
     def about(self, name: str) -> bool:
         """Whether it concerns this LLMDeployment or what is named after it."""
@@ -58,7 +49,6 @@ class WriteGate:
     Attributes:
         landed: What the API server took, in order.
         spent: Whether the last allowed write has landed.
-        spares: Whether a write that has landed does not count, so that one more is allowed.
     """
 
     def __init__(self, *, upstream: Path, folder: Path, when_spent: Callable[[], None]) -> None:
@@ -72,7 +62,6 @@ class WriteGate:
         self._sockets: list[socket.socket] = []
         self.landed: list[Write] = []
         self.spent = False
-        self.spares: Callable[[Write], bool] = lambda _: False
 
     def __enter__(self):
         self._thread.start()
@@ -146,7 +135,7 @@ class WriteGate:
         url = URL(self._server + request.path_qs, encoded=True)  # the query goes on as it came
         async with self._upstream.request(request.method, url, headers=headers, data=body or None) as answer:
             if counts and answer.ok:
-                await self._count(request, body)
+                self._count(request, body)
             elif counts:
                 self._left += 1  # refused: nothing has landed
             return await _answer(request, answer)
@@ -156,13 +145,9 @@ class WriteGate:
             await self._changed.wait_for(lambda: self._left > 0)
             self._left -= 1
 
-    async def _count(self, request: web.Request, body: bytes) -> None:
+    def _count(self, request: web.Request, body: bytes) -> None:
         self.landed.append(_write(request, body))
-        if self.spares(self.landed[-1]):
-            async with self._changed:
-                self._left += 1
-                self._changed.notify()
-        elif self._left == 0:
+        if self._left == 0:
             self._when_spent()
             self.spent = True
 
@@ -182,15 +167,5 @@ async def _answer(request: web.Request, answer: aiohttp.ClientResponse) -> web.S
 def _write(request: web.Request, body: bytes) -> Write:
     """Read `…/namespaces/NAMESPACE/RESOURCE[/NAME[/SUBRESOURCE]]`; a creation has its name in the body."""
     resource, *more = request.path.split("/namespaces/", 1)[1].split("/")[1:]
-    said = json.loads(body) if body else {}
-    name = more[0] if more else said["metadata"].get("name", "")
-    return Write(method=request.method, resource="/".join([resource, *more[1:]]), name=name, place=_place(said))
-
-
-def _place(said: Any) -> str:
-    """Where a rollout stands by a status or an event, in words."""
-    if not isinstance(said, dict):
-        return ""
-    rollout = (said.get("status") or {}).get("rollout") or {}
-    words = [rollout.get(word) for word in ("phase", "step", "weight", "hold")]
-    return " ".join(str(word) for word in [said.get("reason"), *words] if word)
+    name = more[0] if more else json.loads(body)["metadata"].get("name", "")
+    return Write(method=request.method, resource="/".join([resource, *more[1:]]), name=name)

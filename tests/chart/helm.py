@@ -27,7 +27,9 @@ def render(**values: Any) -> tuple[Manifest, ...]:
     Raises:
         Refused: the schema or a check in the templates refused the values.
     """
-    return tuple(document for document in yaml.safe_load_all(text("template", RELEASE, **values)) if document)
+    # The parser in C: the CRDs are long, and this is called for every value.
+    documents = yaml.load_all(text("template", RELEASE, **values), Loader=yaml.CSafeLoader)
+    return tuple(document for document in documents if document)
 
 
 def operator_part(**values: Any) -> tuple[Manifest, ...]:

@@ -21,6 +21,12 @@ EVERYTHING: dict[str, Any] = {
         "caSecret": "ca",
         "timeoutSeconds": 2.5,
     },
+    "engines": {
+        "networkPolicy": {
+            "prometheusNamespaces": ["monitoring"],
+            "admit": [{"podSelector": {"matchLabels": {"app": "a"}}}],
+        }
+    },
     "metrics": {"port": 9000, "service": {"enabled": True, "annotations": {"a": "b"}}},
     "serviceAccount": {"create": True, "name": "mf", "annotations": {"a": "b"}},
     "nodeSelector": {"pool": "system"},

@@ -1,29 +1,57 @@
-"""The page that tells how to install: what it shows is what the chart takes and what the cluster of the tests runs."""
+"""What the pages on installing and on the gateway show is what the chart takes, makes, and the tests' cluster runs."""
 
 import re
+from typing import Any
 
+import kubernetes_validate
+import pytest
 import yaml
 
-from tests.chart.helm import ROOT, render
+from tests.chart.helm import CHART, ROOT, render
 
-PAGE = (ROOT / "docs" / "how-to" / "install-with-helm.md").read_text()
-BLOCKS = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)]
+HOW_TO = ROOT / "docs" / "how-to"
+INSTALL = "install-with-helm.md"
+PAGES = (INSTALL, "use-the-gateway.md", "add-a-key.md", "expose-with-tls.md")
+VALUES = set(yaml.safe_load((CHART / "values.yaml").read_text()))
 
 
-def test_the_chart_takes_every_block_of_values():
-    values = [block for block in BLOCKS if "scrape_configs" not in block and "kind" not in block]
-    assert len(values) == 3
+def blocks(page: str) -> list[dict[str, Any]]:
+    return [yaml.safe_load(b) for b in re.findall(r"```yaml\n(.*?)```", (HOW_TO / page).read_text(), flags=re.DOTALL)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_chart_takes_every_block_of_values_and_kubernetes_every_manifest(page):
+    shown = blocks(page)
+    values = [block for block in shown if set(block) <= VALUES]
+    manifests = [block for block in shown if "kind" in block]
+    others = [set(block) for block in shown if block not in values and block not in manifests]
+    assert all(keys in ({"scrape_configs"}, {"env"}) for keys in others)
     for block in values:
         assert render(**block)
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, desired_version="1.34", strict=True)
 
 
 def test_every_switch_of_the_table_is_a_value_of_the_chart():
-    for key, switch in re.findall(r"^\| `(\w+)\.(\w+): false`", PAGE, flags=re.MULTILINE):
+    switches = re.findall(r"^\| `(\w+)\.(\w+): false`", (HOW_TO / INSTALL).read_text(), flags=re.MULTILINE)
+    assert switches
+    for key, switch in switches:
         assert render(**{key: {switch: False}})
 
 
+def test_the_gateways_pages_name_what_the_chart_makes():
+    made = {(m["kind"], m["metadata"]["name"]) for m in render()}
+    text = "".join((HOW_TO / page).read_text() for page in PAGES)
+    addresses = set(re.findall(r"https?://([\w-]+)\.modelfleet-system\.svc", text))
+    assert addresses == {"modelfleet-gateway"}
+    assert ("Service", "modelfleet-gateway") in made
+    (autoscaler,) = (b for b in blocks("expose-with-tls.md") if b.get("kind") == "HorizontalPodAutoscaler")
+    target = autoscaler["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) in made
+
+
 def test_the_prometheus_of_the_tests_scrapes_pods_exactly_as_the_page_says():
-    (told,) = (block["scrape_configs"][0] for block in BLOCKS if "scrape_configs" in block)
+    (told,) = (block["scrape_configs"][0] for block in blocks(INSTALL) if "scrape_configs" in block)
     manifest = (ROOT / "e2e" / "cluster" / "manifests" / "prometheus.yaml").read_text()
     documents = yaml.safe_load_all(re.sub(r"\$\{\w+\}", "placeholder", manifest))
     (config,) = (d["data"]["prometheus.yml"] for d in documents if d["kind"] == "ConfigMap")

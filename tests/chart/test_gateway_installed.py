@@ -38,6 +38,26 @@ def test_an_upgrade_keeps_the_certificates(api, helm):
     assert secrets(api) == before
 
 
+def test_an_upgrade_leaves_the_number_of_envoys_to_the_autoscaler(api, helm):
+    """Also when the release had a number of its own before."""
+    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{RELEASE}-gateway"
+
+    def autoscaled(replicas: int) -> None:
+        scale = {"spec": {"replicas": replicas}}
+        kind = {"Content-Type": "application/merge-patch+json"}
+        manager = {"fieldManager": "horizontal-pod-autoscaler"}
+        api.http.patch(f"{path}/scale", json=scale, headers=kind, params=manager).raise_for_status()
+
+    install(helm)
+    assert api.http.get(path).json()["spec"]["replicas"] == 2
+    autoscaled(7)
+    install(helm, CHART, "--set", "gateway.envoy.replicas=null")
+    assert api.http.get(path).json()["spec"]["replicas"] == 7
+    autoscaled(5)
+    install(helm, CHART, "--set", "gateway.envoy.replicas=null,gateway.drainSeconds=60")
+    assert api.http.get(path).json()["spec"]["replicas"] == 5
+
+
 def test_a_gateway_that_is_to_stay_outlives_the_release_and_is_taken_back(api, helm):
     def uid() -> str:
         path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{RELEASE}-gateway"
@@ -51,7 +71,7 @@ def test_a_gateway_that_is_to_stay_outlives_the_release_and_is_taken_back(api, h
     assert "The gateway goes" in install(helm)
     assert (uid(), secrets(api)) == (before, keys), "taken back as it was"
     helm("uninstall", RELEASE)
-    wait_until(lambda: uid() == "", what="the end of the gateway", seconds=20)
+    wait_until(lambda: uid() == "", what="the end of the gateway", seconds=60)
 
 
 @pytest.mark.parametrize("values", ["gateway.access=AnyKey", f"watchNamespaces={{{NAMESPACE}}}"])
@@ -69,7 +89,7 @@ def test_the_control_process_can_see_all_that_it_must_and_no_other_secret(
         namespace=NAMESPACE,
         settings={"MODELFLEET_WATCH_NAMESPACES": "", **settings},
     )
-    wait_until(lambda: may(api, "watch", "secrets", NAMESPACE), what="the right to watch keys", seconds=20)
+    wait_until(lambda: may(api, "watch", "secrets", NAMESPACE), what="the right to watch keys", seconds=60)
     process.start()
     try:
         assert process.report()["models"] is not None, "it serves once every listing was allowed"

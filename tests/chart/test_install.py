@@ -49,12 +49,12 @@ def may(
 
 def granted(api: ApiServer, verb: str, resource: str, **where: str) -> None:
     """Waits for the right: the authorizer learns of roles and bindings by a watch of its own."""
-    wait_until(lambda: may(api, verb, resource, **where), what=f"the right to {verb} {resource} {where}", seconds=20.0)
+    wait_until(lambda: may(api, verb, resource, **where), what=f"the right to {verb} {resource} {where}", seconds=60.0)
 
 
 def refused(api: ApiServer, verb: str, resource: str, **where: str) -> None:
     """Waits for the right to be gone: rights of the test before may linger a moment."""
-    wait_until(lambda: not may(api, verb, resource, **where), what=f"no {verb} {resource} {where}", seconds=20.0)
+    wait_until(lambda: not may(api, verb, resource, **where), what=f"no {verb} {resource} {where}", seconds=60.0)
 
 
 def examples() -> list[dict[str, Any]]:

@@ -11,16 +11,19 @@ from typing import Any
 
 import pytest
 
+from e2e.cluster import gateway_api
 from e2e.cluster.api_only import ApiServer
 from e2e.cluster.process import free_ports, wait_until
 from tests.chart.helm import CHART, NAMESPACE, RELEASE, ROOT
 
+NOT_FOUND = 404
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
 COLLECTIONS = {
     "deployments": "/apis/apps/v1/namespaces/{namespace}/deployments",
     "controllerrevisions": "/apis/apps/v1/namespaces/{namespace}/controllerrevisions",
     "services": "/api/v1/namespaces/{namespace}/services",
     "poddisruptionbudgets": "/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets",
+    "networkpolicies": "/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies",
     "events": "/api/v1/namespaces/{namespace}/events",
 }
 
@@ -71,6 +74,27 @@ def refusals(api: ApiServer) -> list[str]:
     ]
 
 
+def route_and_leave(api: ApiServer, namespace: str) -> None:
+    """Has an HTTPRoute made, changed and taken away again."""
+    path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes/tiny"
+
+    def route_by(provider: str, hostnames: list[str]) -> None:
+        words = {"parentRefs": [{"name": "edge"}], "hostnames": hostnames} if provider == "GatewayAPI" else None
+        patch = {"spec": {"routing": {"provider": provider, "gatewayAPI": words}}}
+        arguments = ("--type=merge", f"--patch={json.dumps(patch)}")
+        api.kubectl("patch", "--namespace", namespace, "llmdeployment/tiny", *arguments)
+
+    for names in ([], ["tiny.test"]):
+        route_by("GatewayAPI", names)
+        wait_until(
+            lambda wanted=names: api.http.get(path).json().get("spec", {}).get("hostnames") == wanted,
+            what=f"a route with the host names {names}",
+            seconds=90.0,
+        )
+    route_by("Service", [])
+    wait_until(lambda: api.http.get(path).status_code == NOT_FOUND, what="the route's end", seconds=90.0)
+
+
 @pytest.mark.parametrize(
     ("namespace", "values"),
     [("everywhere", ""), ("listed", "watchNamespaces={listed},nodes.enabled=false,aggregateRoles.enabled=false")],
@@ -78,6 +102,8 @@ def refusals(api: ApiServer) -> list[str]:
 )
 def test_the_operator_does_its_work_and_is_refused_nothing(api, helm, tmp_path, namespace, values):
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    for crd in gateway_api.crds("httproutes"):
+        api.apply(crd)
     helm(
         "upgrade",
         "--install",
@@ -89,11 +115,14 @@ def test_the_operator_does_its_work_and_is_refused_nothing(api, helm, tmp_path, 
     )
     with operator(api, tmp_path):
         api.kubectl("apply", "--namespace", namespace, "--filename", str(ROOT / "examples" / "cpu.yaml"))
-        wait_until(lambda: all(owned(api, namespace, "tiny").values()), what="every kind of owned object", seconds=60.0)
+        wait_until(
+            lambda: all(owned(api, namespace, "tiny").values()), what="every kind of owned object", seconds=180.0
+        )
         api.kubectl("scale", "--namespace", namespace, "llmdeployment/tiny", "--replicas=2")
         wait_until(
             lambda: owned(api, namespace, "tiny")["deployments"][0]["spec"]["replicas"] == 2,
             what="two replicas in the Deployment",
-            seconds=30.0,
+            seconds=90.0,
         )
+        route_and_leave(api, namespace)
     assert refusals(api) == []

@@ -66,6 +66,17 @@ def test_pods_are_never_created_or_deleted(values):
 
 
 @VARIANTS
+def test_a_cron_job_is_only_read_and_a_job_never_changed(values):
+    verbs = {
+        resource: set(rule["verbs"])
+        for _, rule in rules(render(**values))
+        if "batch" in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert verbs == {"jobs": {"get", "list", "watch", "create", "delete"}, "cronjobs": {"get"}}
+
+
+@VARIANTS
 def test_one_lease_of_its_own_and_no_other(values):
     manifests = render(**values)
     role = only(manifests, "Role", "-leader")

@@ -32,6 +32,8 @@ from tests.chart.helm import CHART, Refused, render
         ({"nodes": {"enabled": "yes"}}, ["/nodes/enabled", "want boolean"]),
         ({"resources": {"limit": {}}}, ["/resources", "'limit' not allowed"]),
         ({"extraEnv": [{"value": "x"}]}, ["/extraEnv/0", "name"]),
+        ({"alerts": {"kind": "Rules"}}, ["/alerts/kind", "PrometheusRule"]),
+        ({"alerts": {"runbooks": "wiki"}}, ["/alerts/runbooks", "https?://"]),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
 )

@@ -12,6 +12,7 @@ import httpx
 
 from e2e.cluster.api_only import ApiServer
 from e2e.cluster.process import Child, free_ports, wait_until
+from e2e.operator_process import ask
 from modelfleet.core import names
 
 GROUP = f"/apis/{names.API_VERSION}"
@@ -118,7 +119,7 @@ class GatewayProcess:
 
     def start(self) -> None:
         self.child.start()
-        wait_until(self.ready, seconds=30, what="the gateway's readiness", watched=[self.child])
+        wait_until(self.ready, seconds=90, what="the gateway's readiness", watched=[self.child])
 
     def ready(self) -> bool:
         try:
@@ -127,7 +128,7 @@ class GatewayProcess:
             return False
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+        return ask(self.port, path)
 
     def report(self) -> dict[str, Any]:
         found: dict[str, Any] = self.get("/v1/acknowledgements").json()

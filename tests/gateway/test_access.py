@@ -109,7 +109,7 @@ async def test_what_a_client_says_of_itself_does_not_count(gate: Gateway):
         assert (await gate.chat("chat", headers=lies))[1]["served_by"] == "a"
         assert (await gate.chat("chat", headers=lies, key=None))[0] == 401
         got = {name.lower(): value for name, value in engine.requests[0][1].items()}
-        assert (got[headers.TENANT], got[headers.MODEL]) == ("team-a", "chat")
+        assert (got[headers.TENANT], got[headers.MODEL]) == ("team-a", "team-a/chat")
         assert not {"authorization", "api-key", headers.PREFIX, "x-envoy-max-retries"} & got.keys()
         assert KEY.key not in json.dumps(got)
         assert secret.requests == []

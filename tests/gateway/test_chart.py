@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,24 @@ from tests.gateway.gateway import Gateway, revision, served
 HOST = f"modelfleet-gateway-control.{NAMESPACE}.svc"
 
 
-class Installed(Gateway):
-    """What helm would install, in a folder."""
+SERVER, CLIENT = "modelfleet-gateway-control-tls", "modelfleet-gateway-tls"
+"""Secrets of the two ends of the control connection."""
 
-    def __init__(self, *, folder: Path) -> None:
+
+class Installed(Gateway):
+    """What helm would install, in a folder.
+
+    `secrets` are the data of both ends' Secrets by name; without them they are the chart's own.
+    """
+
+    def __init__(self, *, folder: Path, secrets: Mapping[str, Mapping[str, str]] | None = None) -> None:
         super().__init__(folder=folder)
         self.admin_port, self.probe_port, self.control_port = free_ports(3)
         manifests = render()
-        for name, place in (("modelfleet-gateway-control-tls", "server"), ("modelfleet-gateway-tls", "client")):
+        for name, place in ((SERVER, "server"), (CLIENT, "client")):
             (folder / place).mkdir()
-            for key, value in only(manifests, "Secret", name)["data"].items():
+            data = secrets[name] if secrets else only(manifests, "Secret", name)["data"]
+            for key, value in data.items():
                 (folder / place / key).write_bytes(base64.b64decode(value))
         changes = {
             f"address: {HOST}, port_value: 18000": f"address: 127.0.0.1, port_value: {self.control_port}",
@@ -69,9 +79,9 @@ class Installed(Gateway):
         )
 
 
-@pytest.fixture
-async def installed(tmp_path: Path) -> Any:
-    whole = Installed(folder=tmp_path)
+@asynccontextmanager
+async def started(whole: Installed) -> AsyncIterator[Installed]:
+    """Its Envoy runs, and waits for a control server."""
     whole.publish()
     whole.envoy.child.start()
     try:
@@ -80,6 +90,12 @@ async def installed(tmp_path: Path) -> Any:
     finally:
         whole.envoy.child.stop(grace_seconds=3)
         await whole.ads.stop()
+
+
+@pytest.fixture
+async def installed(tmp_path: Path) -> AsyncIterator[Installed]:
+    async with started(Installed(folder=tmp_path)) as whole:
+        yield whole
 
 
 async def until(look: Any, wanted: Any, gate: Gateway) -> None:

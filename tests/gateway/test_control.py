@@ -6,9 +6,10 @@ import os
 from typing import Any
 
 import aiohttp
+from prometheus_client import generate_latest
 
 from modelfleet.core.routing.model import ApiKey
-from modelfleet.gateway import headers, proto
+from modelfleet.gateway import headers, proto, report
 from modelfleet.gateway.ads import AdsServer
 from modelfleet.gateway.snapshot import CLUSTERS, ENDPOINTS, ROUTES, Snapshot, resource
 from tests.gateway.engines import Engine, serving
@@ -30,6 +31,14 @@ def changed(snapshot: Snapshot, kind: str, name: str, message: Any) -> Snapshot:
     if message is not None:
         of_kind[name] = resource(message)
     return dataclasses.replace(snapshot, resources={**snapshot.resources, kind: of_kind})
+
+
+def told_by_metrics(gate: Gateway, snapshot: Snapshot) -> dict[str, float]:
+    """What a scrape of the control process counts."""
+    report.measure(report.State(ads=gate.ads, snapshot=snapshot))
+    lines = [line.split() for line in generate_latest().decode().splitlines()]
+    prefix = "modelfleet_gateway_envoys_"
+    return {words[0].removeprefix(prefix): float(words[1]) for words in lines if words[0].startswith(prefix)}
 
 
 async def test_no_change_of_keys_models_or_weights_cuts_a_stream(gate: Gateway):
@@ -111,12 +120,15 @@ async def test_a_rejected_table_leaves_the_old_one_and_is_told(gate: Gateway):
     async with serving(engine):
         good = await gate.apply(served("chat", revision("r1", engine)))
         newer = gate.renderer.render(
-            dataclasses.replace(gate.fleet, models=(served("chat", revision("r1", engine), created="2027"),))
+            dataclasses.replace(
+                gate.fleet, models=(served("chat", revision("r1", engine), created="2027-01-01T00:00:00Z"),)
+            )
         )
         table = proto.routes.RouteConfiguration.FromString(good.resources[ROUTES][headers.ROUTES].body.value)
         table.virtual_hosts.append(table.virtual_hosts[0])
         moved = {uid: dataclasses.replace(m, digest="next", route_version="next") for uid, m in newer.models.items()}
-        gate.ads.publish(changed(dataclasses.replace(good, models=moved), ROUTES, headers.ROUTES, table))
+        bad = changed(dataclasses.replace(good, models=moved), ROUTES, headers.ROUTES, table)
+        gate.ads.publish(bad)
 
         async def told() -> list[Any]:
             return gate.rejections
@@ -126,10 +138,12 @@ async def test_a_rejected_table_leaves_the_old_one_and_is_told(gate: Gateway):
         assert "wildcard domain" in rejection.message, "Envoy's own words"
         stream = gate.ads.streams()["envoy-0"]
         assert ROUTES in stream.rejections
+        assert told_by_metrics(gate, bad) == {"behind": 1, "refusing": 1}
         assert stream.confirmed["uid-team-a-chat"] != "next", "what was rejected is not acknowledged"
         assert (await gate.chat("chat"))[0] == 200, "the old table is in use"
-        await gate.apply(served("chat", revision("r1", engine), adapter_names=("sql",)))
+        mended = await gate.apply(served("chat", revision("r1", engine), adapter_names=("sql",)))
         assert stream.rejections == {}
+        assert told_by_metrics(gate, mended) == {"behind": 0, "refusing": 0}
         assert (await gate.chat("sql"))[0] == 200
 
 

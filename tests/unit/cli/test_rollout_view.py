@@ -6,6 +6,7 @@ from datetime import datetime
 
 import pytest
 
+from modelfleet.api.v1alpha1.status import EvaluationStatus
 from modelfleet.cli.explain import explain
 from modelfleet.cli.rollout_view import ago, describe, headline
 from tests.unit.cli.statuses import (
@@ -28,6 +29,13 @@ def test_one_line_tells_the_step_the_weight_and_what_holds_it():
     assert headline(deployment(rollout=held())) == (
         f"chat in team-a: Canary to {CANARY}, Hold, step 2 of 3, weight 25 %, held by MinSamples"
     )
+
+
+def test_an_evaluation_is_told_with_its_score():
+    for score, told in ((None, "no score yet"), (0.93, "score 0.93")):
+        evaluation = EvaluationStatus(job="chat-eval", score=score)
+        said = describe(deployment(rollout=rolling(phase="Evaluating", evaluation=evaluation)), now=NOW)
+        assert f"Evaluation: {told} (Job chat-eval)" in said.splitlines()
 
 
 def test_the_whole_picture_has_replicas_hold_plan_numbers_and_the_last_action():

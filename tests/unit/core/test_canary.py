@@ -184,6 +184,17 @@ def test_scaling_under_way_is_no_rollout(judged, replicas, counts):
     assert seen[-1][1] == dict(zip((old, new), counts, strict=True))
 
 
+def test_argo_rollouts_4369_one_wish_for_both_revisions_is_split_by_weight(judged):
+    fleet = judged(rollout={"canary": {"steps": [{"weight": 50}, {"pause": {}}]}})
+    old, new = fleet.update()
+    fleet.history()
+    bounds = {"minReplicas": 4, "maxReplicas": 6, "metrics": [{"type": "QueueDepth", "target": 5}]}
+    fleet.change(replicas=None, scaling=bounds)
+    assert weighed(fleet.history()) == [{old: 50, new: 50}]
+    assert fleet.counts() == {old: 2, new: 2}
+    assert fleet.status["scaling"]["desired"] == 4
+
+
 def test_edited_steps_skip_nothing_that_was_not_passed(judged):
     fleet = judged(rollout={"canary": {"steps": [{"weight": 20}, {"weight": 50}, {"pause": {}}]}}, replicas=2)
     old, new = fleet.update()

@@ -172,6 +172,23 @@ def test_outside_its_window_nothing_starts(judged):
     assert fleet.counts() == {new: 2}
 
 
+@pytest.mark.parametrize("strategy", ["RollingUpdate", "Recreate"])
+def test_outside_its_window_no_replica_is_replaced(judged, strategy):
+    fleet = windowed(judged, now=NOON, strategy=strategy)
+    old, new = fleet.update()
+    fleet.history()
+    assert (fleet.counts(), fleet.rollout["hold"]) == ({old: 2}, "Window")
+    assert fleet.condition("Progressing")["reason"] == "Window"
+    assert fleet.silent(seconds=600) == ((), {})
+    fleet.change(replicas=3)
+    fleet.history()
+    assert fleet.counts() == {old: 3}, "scaling is no rollout"
+    fleet.now += fleet.reconcile().requeue_after
+    fleet.history()
+    assert fleet.counts() == {new: 3}
+    assert "hold" not in fleet.rollout
+
+
 def test_outside_its_window_no_step_advances_but_a_fail_and_an_abort_do(judged):
     fleet = windowed(judged, now=22.5 * 3600, **PAUSED)
     old, new = fleet.update()
@@ -238,3 +255,28 @@ def test_a_refused_spec_under_way_gives_the_devices_of_the_canary_back(judged):
     assert fleet.counts() == {old: 2}
     assert fleet.condition("Valid")["reason"] == "TemplateInvalid"
     assert fleet.silent() == ((), {})
+
+
+@pytest.mark.parametrize(
+    ("strategy", "replicas", "way"),
+    [
+        ("Canary", 2, "InPlace, or rollout.maxUnavailable: 1"),
+        ("Canary", 1, "set rollout.capacity: InPlace"),
+        ("BlueGreen", 2, "lower rollout.blueGreen.previewReplicas"),
+    ],
+)
+def test_the_ways_on_that_are_named_lead_on(judged, strategy, replicas, way):
+    fleet = judged(rollout={"strategy": strategy}, replicas=replicas, gpus=replicas)
+    fleet.update()
+    fleet.history()
+    message = fleet.condition("CapacityAvailable")["message"]
+    assert message.endswith(way) or f"{way}, or choose" in message
+
+
+def test_no_message_outlives_what_it_was_about(judged):
+    fleet = judged(rollout=PAUSED | {"abortScaleDownDelaySeconds": 0})
+    _, _ = fleet.update()
+    fleet.history()
+    fleet.act_on("abort 1")
+    fleet.history()
+    assert "message" not in fleet.rollout

@@ -3,7 +3,7 @@
 import dataclasses
 
 from modelfleet.core.routing.model import ApiKey, Endpoint, Fleet, Revision, Served
-from modelfleet.gateway import headers
+from modelfleet.gateway import headers, proto
 from modelfleet.gateway.render_listener import ListenerSettings
 from modelfleet.gateway.snapshot import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, Renderer, Snapshot
 
@@ -53,6 +53,16 @@ def test_every_replica_gives_the_same_versions_whatever_came_first():
     other = Renderer(settings=ListenerSettings()).render(fleet(code, turned, keys=("l", "k")))
     assert versions(one) == versions(other)
     assert one.models == other.models
+
+
+def test_a_models_routes_stand_once_however_many_names_lead_to_them():
+    chat = dataclasses.replace(served("chat", ONE), adapter_names=("law", "sql"))
+    found = Renderer(settings=ListenerSettings()).render(fleet(chat, served("code", ONE)))
+    table = proto.routes.RouteConfiguration.FromString(found.resources[ROUTES][headers.ROUTES].body.value)
+    by_name = table.virtual_hosts[0].matcher.matcher_tree.exact_match_map.map
+    assert set(by_name) == {headers.LISTING, "team-a/chat", "chat", "law", "sql", "team-a/code", "code"}
+    routed = {name for name, one in by_name.items() if b"team-a/chat/r1" in one.SerializeToString()}
+    assert routed == {"team-a/chat"}
 
 
 def test_a_cluster_never_comes_without_its_endpoints():

@@ -61,6 +61,19 @@ def test_one_bad_minute_alone_rolls_nothing_back():
     assert said(window(canary={"ttft": 4 / 24}, stable={"ttft": 0.0}))[0] == "Fail"
 
 
+def test_a_latency_that_need_not_pass_under_half_the_load_still_keeps_a_worse_one_from_passing():
+    """In one block nothing may fail, as it may be one incident; an equal one goes on."""
+    config = default_config(min_seconds=15.0)
+
+    def half_loaded(ttft):
+        some = window(1, requests=1000, canary={"ttft": ttft})
+        idle = [replace(b, canary=replace(b.canary, replicas=2)) for b in some.blocks if b.canary]
+        return said(replace(some, blocks=tuple(idle)), config=config)
+
+    assert half_loaded(0.04) == ("Pass", "NotWorseLatencyDeferred")
+    assert half_loaded(0.5) == ("Inconclusive", "LoadTooLow")
+
+
 def test_a_quiet_start_is_no_pass():
     found = judge(window(16, requests=100), config=CONFIG)
     assert (found.outcome, found.reason, found.final) == ("Inconclusive", "MinSeconds", False)

@@ -84,6 +84,8 @@ def _course(snapshot: Snapshot, *, wanted: Demand) -> Course:
 def _roll(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rollout:
     if staged.applies(snapshot, wanted=wanted) or settled.lingers(snapshot, course=course, wanted=wanted):
         return staged.roll(snapshot, course=course, wanted=wanted)
+    if rolling.waits_for_window(snapshot, course=course, wanted=wanted):
+        return rolling.outside_window(snapshot, course=course, wanted=wanted)
     found = rolling.roll(snapshot, revision=course.target, wanted=wanted)
     served = roles.pointed(snapshot)
     previous = served if served not in {"", found.stable} else course.memory.previous

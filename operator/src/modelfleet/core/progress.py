@@ -83,9 +83,16 @@ def missing(snapshot: Snapshot) -> str:
     assert spec is not None  # noqa: S101 - decide() answers an unreadable spec before anything is reported
     need = f"{spec.devices_per_replica} {spec.accelerator.resource}"
     where = f" ({spec.accelerator.product})" if spec.accelerator.product else ""
+    alone, staged = spec.replicas == 1, spec.rollout.strategy in {"Canary", "BlueGreen"}
+    if spec.rollout.strategy == "BlueGreen" and not alone:
+        return (
+            f"a preview needs {need}{where} for each of its replicas and so many are not free; free them,"
+            " lower rollout.blueGreen.previewReplicas, or choose strategy Canary"
+        )
+    # A stable revision that still has traffic is never left without a replica.
+    missing_one = "" if alone and staged else ", or rollout.maxUnavailable: 1"
     return (
-        f"a new replica needs {need}{where} and none is free; free one, or set rollout.capacity: InPlace,"
-        " or rollout.maxUnavailable: 1"
+        f"a new replica needs {need}{where} and none is free; free one, or set rollout.capacity: InPlace{missing_one}"
     )
 
 

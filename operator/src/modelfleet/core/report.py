@@ -80,7 +80,7 @@ def report(
         "selector": f"{names.OWNER}={snapshot.name}",
         "gpus": len(alive) * spec.devices_per_replica,
         "revisions": _revisions(snapshot, rollout=rollout, alive=alive),
-        "rollout": {**said, **staging.said(snapshot, rollout=rollout)},
+        "rollout": staging.said(snapshot, rollout=rollout, progress=said),
         "scaling": _scaling(snapshot, wanted=wanted),
         "conditions": settled,
         "decisions": _decisions(snapshot, reasons),

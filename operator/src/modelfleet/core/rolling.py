@@ -14,6 +14,8 @@ from modelfleet.core.problems import problem
 from modelfleet.core.render import objects
 from modelfleet.core.render.pod import render_template
 from modelfleet.core.rollout import memory as remembered
+from modelfleet.core.rollout import opening
+from modelfleet.core.rollout.course import Course
 from modelfleet.core.rollout.memory import Memory
 from modelfleet.core.rollout.replicas import living, resize
 from modelfleet.core.rollout.roles import stable
@@ -129,6 +131,34 @@ def hold_old(snapshot: Snapshot, *, revision: str, wanted: Demand) -> Rollout:
     actions = resize(snapshot, workload=serving, target=wanted.replicas)
     targets = Targets(new=0, old=wanted.replicas)
     return Rollout(revision=revision, stable=serving.revision, targets=targets, actions=actions)
+
+
+def waits_for_window(snapshot: Snapshot, *, course: Course, wanted: Demand) -> bool:
+    """Whether a revision must not begin now; one that has begun goes on, or fewer replicas would serve till then."""
+    spec = snapshot.spec
+    assert spec is not None  # noqa: S101 - see roll()
+    if not course.rolling or course.returning or opening.is_open(spec.rollout.window, now=snapshot.now):
+        return False
+    runs = {w.revision for w in snapshot.workloads if w.replicas}
+    under_way = "startedAt" in (snapshot.status.get("rollout") or {}) and course.memory.hold != "Window"
+    begun = course.target in runs or under_way
+    return bool(runs and wanted.replicas) and not begun and not spec.suspend
+
+
+def outside_window(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rollout:
+    """Let what serves follow the demand until the change window opens."""
+    spec, memory = snapshot.spec, course.memory
+    assert spec is not None  # noqa: S101 - see roll()
+    since = memory.hold_at if memory.hold == "Window" else snapshot.now
+    kept = Memory(previous=memory.previous, override=memory.override, answer=memory.answer)
+    return replace(
+        hold_old(snapshot, revision=course.target, wanted=wanted),
+        memory=replace(kept, revision=course.target, hold="Window", hold_at=since),
+        phase="Hold",
+        message="the change window is closed",
+        reasons=course.reasons,
+        again_in=opening.opens_in(spec.rollout.window, now=snapshot.now),
+    )
 
 
 def _recreate(inputs: Inputs) -> Targets:

@@ -3,6 +3,7 @@
 Beside `report`, which puts it into the status, and `progress`, which words a rolling update. Must not decide.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from modelfleet.core import conditions as c
@@ -24,8 +25,14 @@ def role(snapshot: Snapshot, *, revision: str, rollout: Rollout) -> str:
     return new if revision == rollout.revision else "old"
 
 
-def said(snapshot: Snapshot, *, rollout: Rollout) -> dict[str, Any]:
-    """Put what is remembered, and what people want to know, into `status.rollout`."""
+def said(snapshot: Snapshot, *, rollout: Rollout, progress: Mapping[str, Any]) -> dict[str, Any]:
+    """Put what is remembered, and what people want to know, into `status.rollout`.
+
+    Args:
+        snapshot: the LLMDeployment.
+        rollout: what this pass does.
+        progress: what `progress.rollout` says; its message may be an old one.
+    """
     words = {
         "phase": rollout.phase,
         "steps": rollout.steps,
@@ -34,7 +41,10 @@ def said(snapshot: Snapshot, *, rollout: Rollout) -> dict[str, Any]:
         "strategy": snapshot.spec.rollout.strategy if snapshot.spec and rollout.phase else "",
     }
     shown: dict[str, Any] = {key: value for key, value in words.items() if value}
-    return shown | written(rollout.memory)
+    told = dict(progress)
+    if rollout.weights is not None and not rollout.targets.hold:
+        told.pop("message", None)
+    return told | shown | written(rollout.memory)
 
 
 def progressing(rollout: Rollout) -> dict[str, Any] | None:

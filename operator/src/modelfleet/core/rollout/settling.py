@@ -82,7 +82,7 @@ def settle(at: Settling) -> Settled:
         targets=_targets(at, serving=serving, kept=kept),
         kept=kept,
         phase=_phase(at),
-        message=_message(at, kept=kept),
+        message=_message(at, memory=memory, kept=kept),
         again_in=min(waits, default=None),
     )
 
@@ -149,7 +149,11 @@ def _phase(at: Settling) -> str:
     return "Aborting" if at.memory.ended_at or at.memory.weight else "Draining"
 
 
-def _message(at: Settling, *, kept: Mapping[str, int]) -> str:
+def _message(at: Settling, *, memory: Memory, kept: Mapping[str, int]) -> str:
+    if memory.weight:
+        return f"{memory.weight} % of the traffic go back as replicas of the stable revision become ready"
+    if not at.confirmed:
+        return "the gateway takes in the weights"
     warm = [name for name, replicas in kept.items() if replicas]
     if not warm:
         return ""

@@ -1,0 +1,74 @@
+"""The chart's Issuers and Certificates in the hands of cert-manager's own controllers, and what comes out in an Envoy.
+
+Its controllers take minutes to build: the test runs where that was done (`python -m e2e.cluster build cert-manager`).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from e2e.cluster import build
+from e2e.cluster.api_only import ApiServer
+from e2e.cluster.process import Child, wait_until
+from tests.chart.helm import NAMESPACE, render
+from tests.gateway.test_chart import CLIENT, SERVER, Installed, started, until
+
+pytestmark = pytest.mark.skipif(not build.path_of("cert-manager").is_file(), reason="cert-manager is not built")
+SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """What the chart asks of cert-manager, in an API server at which its controllers work."""
+    crds = build.module_dir(module="cert-manager", path="github.com/cert-manager/cert-manager") / "deploy" / "crds"
+    asked = [
+        m for m in render(gateway={"certificates": "CertManager"}) if m["apiVersion"].startswith("cert-manager.io")
+    ]
+    with ApiServer() as server:
+        server.kubectl("create", "namespace", NAMESPACE)
+        server.kubectl("apply", "--server-side", "-f", str(crds))
+        server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        server.kubectl("create", "-f", "-", stdin=yaml.safe_dump_all(asked))
+        log = tmp_path_factory.mktemp("cert-manager") / "log"
+        argv = [str(build.path_of("cert-manager")), "--kubeconfig", str(server.kubeconfig)]
+        child = Child(name="cert-manager", argv=argv, log=log)
+        child.start()
+        try:
+            yield server
+        finally:
+            child.stop()
+
+
+def made(api: ApiServer) -> Mapping[str, Mapping[str, str]]:
+    """The Secrets of both ends, once they are whole."""
+
+    def read() -> dict[str, dict[str, str]]:
+        found = {item["metadata"]["name"]: item.get("data") or {} for item in api.http.get(SECRETS).json()["items"]}
+        return {name: found[name] for name in (SERVER, CLIENT) if set(found.get(name, ())) >= {"tls.crt", "tls.key"}}
+
+    def problem() -> str:
+        return json.dumps(api.kubectl("get", "certificates,certificaterequests,issuers", "-A", "-o", "wide"))
+
+    wait_until(lambda: len(read()) == len((SERVER, CLIENT)), what=f"both certificates: {problem()}", seconds=60)
+    return read()
+
+
+async def test_an_envoy_gets_its_configuration_by_certificates_of_cert_manager(api: ApiServer, tmp_path: Path):
+    secrets = made(api)
+    assert {frozenset(data) for data in secrets.values()} == {frozenset({"tls.crt", "tls.key", "ca.crt"})}
+    assert secrets[SERVER]["ca.crt"] == secrets[CLIENT]["ca.crt"]
+    async with started(Installed(folder=tmp_path, secrets=secrets)) as installed:
+        await installed.control()
+        await until(lambda: installed.probe("/ready"), 200, installed)
+
+
+def test_a_lost_certificate_is_made_again_by_the_same_authority(api: ApiServer):
+    before: Any = made(api)
+    api.http.delete(f"{SECRETS}/{CLIENT}").raise_for_status()
+    after = made(api)
+    assert after[CLIENT]["tls.crt"] != before[CLIENT]["tls.crt"]
+    assert after[CLIENT]["ca.crt"] == before[SERVER]["ca.crt"]
