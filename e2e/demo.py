@@ -16,7 +16,7 @@ import httpx
 from rich.console import Console
 
 from e2e import fleet, images
-from e2e.cluster import addons, whole
+from e2e.cluster import external, whole
 from e2e.cluster.build import BuildError
 from e2e.cluster.host import HostError
 from e2e.edge import Edge
@@ -119,7 +119,8 @@ def walk() -> None:
     console.print(f"\n[bold green]Done[/] in {elapsed()}. The cluster is up; look around with:")
     console.print(f"    export KUBECONFIG={whole.kubeconfig()}")
     console.print(f"    kubectl get llmdep -n {NAMESPACE}; .venv/bin/modelfleet explain {NAME} -n {NAMESPACE}")
-    console.print("Remove everything with: make cluster-down")
+    if not external.configured():
+        console.print("Remove everything with: make cluster-down")
 
 
 def serve() -> None:
@@ -131,7 +132,8 @@ def serve() -> None:
             raise
     with step("model converted and offered as a volume"):
         fleet.provide_model(namespace=NAMESPACE)
-    whole.kubectl("apply", "-n", NAMESPACE, "-f", str(images.ROOT / "examples" / f"{NAME}.yaml"))
+    text = (images.ROOT / "examples" / f"{NAME}.yaml").read_text().replace(f"pvc://{NAME}/{NAME}", fleet.model_uri(NAME))
+    whole.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=text)
     console.print("    kubectl apply -f examples/smollm2.yaml")
     until("Ready", show, lambda line: "phase Ready" in line, seconds=READY_SECONDS)
     console.print(f"[green]✓[/] ready  [dim]{elapsed()}[/]")
@@ -159,7 +161,7 @@ def measured() -> str:
 
 def _sum(promql: str) -> float:
     """Read the one value of a query; 0 while there is none."""
-    found: Any = addons.query(promql)
+    found: Any = fleet.query(promql)
     return float(found[0]["value"][1]) if found else 0.0
 
 

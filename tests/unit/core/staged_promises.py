@@ -83,7 +83,7 @@ class Promises:
 
     def _leaves_no_traffic_behind(self, before: Facts, after: Facts) -> None:
         """I3: whoever an Envoy sends requests to is not scaled away, and keeps what its share needs."""
-        if self.patience_is_over or None in before.weights.values():
+        if self.patience_is_over or None in before.weights.values() or not before.weights:
             return
         total = max(1, sum(after.routed.values()))
         for revision, weight in after.routed.items():
