@@ -48,17 +48,17 @@ docs: $(STAMP) ## Generate the reference pages
 	$(BIN)/python -m modelfleet.cli.docs
 
 unit: $(STAMP) ## Unit, property, layout and supervisor tests
-	$(BIN)/pytest -q tests/unit tests/property tests/layout operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly"
+	$(BIN)/pytest -q tests/unit tests/property tests/layout operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly and not story"
 
 api: $(STAMP) ## Tests on a real kube-apiserver and control plane
-	$(BIN)/pytest -q tests/api -m "not nightly"
+	$(BIN)/pytest -q tests/api -m "not nightly and not story"
 
 chart: $(STAMP) ## Tests of the Helm chart, by the real helm
 	$(BIN)/pytest -q tests/chart
 
 test: lint types imports $(STAMP) ## Everything that needs no container: the README's test command
 	$(BIN)/python -m e2e.cluster build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm glua
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly"
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly and not story"
 
 test-nightly: $(STAMP) ## What takes too long for every change
 	$(BIN)/pytest -q tests -m nightly
@@ -81,7 +81,8 @@ demo: $(STAMP) ## From nothing to a model that answers and scales (root)
 e2e: $(STAMP) ## The short set of scenarios on the whole cluster
 	$(BIN)/pytest -q e2e/scenarios -m short
 
-e2e-full: test-runtime $(STAMP) ## The supervisor on real vLLM, then every scenario on the whole cluster
+e2e-full: test-runtime $(STAMP) ## The supervisor on real vLLM, rollouts on faked nodes, then every scenario on the whole cluster
+	$(BIN)/pytest -q tests/api -m story
 	$(BIN)/pytest -q e2e/scenarios
 
 bench-reconcile: $(STAMP) ## Figures of the operator on a faked fleet

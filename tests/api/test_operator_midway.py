@@ -9,6 +9,8 @@ import pytest
 from tests.api.fleet import pending
 from tests.api.rollouts import Rollouts, revision_of, rollouts
 
+pytestmark = pytest.mark.story
+
 
 @pytest.fixture(scope="module")
 def fleet(control_plane):

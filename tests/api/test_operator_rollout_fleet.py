@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from modelfleet.core.names import revision_hash
 from tests.api.chronicle import Chronicle, State, broken
 from tests.api.rollouts import ROLLOUT, STANDSTILL_SECONDS, Rollouts, rollouts
+
+pytestmark = pytest.mark.story
 
 NAMES = [f"chat-{number:02}" for number in range(20)]
 BAD = NAMES[3::4]

@@ -11,6 +11,8 @@ from tests.api.fleet import Operator
 from tests.api.rollouts import STANDSTILL_SECONDS, Rollouts, rollouts
 from tests.api.write_gate import WriteGate, changes
 
+pytestmark = pytest.mark.story
+
 EVERY = 10_000
 
 
