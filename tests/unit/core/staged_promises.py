@@ -75,8 +75,8 @@ class Promises:
         """I2: no pass takes warm replicas that serve below the floor."""
         if not before.weights:
             return  # status was lost, and nobody can tell who serves
-        by_weight = any(before.weights.values()) and any(after.routed.values())
         routed = after.weights if self.patience_is_over else after.routed
+        by_weight = any(before.weights.values()) and any(routed.values())
         asked = [r for r in before.ready if routed.get(r) or not by_weight]
         floor = min(sum(before.ready[r] for r in asked), self.desired - self.loss)
         assert sum(after.ready.get(r, 0) for r in asked) >= floor, ("I2", floor, before, after)

@@ -85,7 +85,7 @@ def _proceed(snapshot: Snapshot, *, course: Course, wanted: Demand, current: boo
         message=step.message,
         plan=_plan(snapshot, look=look),
         steps=len(look.stages),
-        actions=(*_writes(snapshot, course=course, targets=look.targets), *step.actions) if begins else (),
+        actions=(*_writes(snapshot, course=course, look=look), *step.actions) if begins else (),
         reasons=(*course.reasons, *said, *step.reasons),
         again_in=step.again_in,
     )
@@ -220,19 +220,21 @@ def _targets(snapshot: Snapshot, *, course: Course, stage: Stage, wanted: int, h
     )
 
 
-def _writes(snapshot: Snapshot, *, course: Course, targets: Targets) -> tuple[Action, ...]:
+def _writes(snapshot: Snapshot, *, course: Course, look: Look) -> tuple[Action, ...]:
     workloads = {w.revision: w for w in snapshot.workloads}
     actions: list[Action] = []
     if course.target in workloads:
-        actions += resize(snapshot, workload=workloads[course.target], target=targets.new)
+        actions += resize(snapshot, workload=workloads[course.target], target=look.targets.new)
     else:
         # A creation has no resourceVersion to be fenced by: it starts empty.
         actions += rolling.start(snapshot, revision=course.target, replicas=0)
     if course.stable in workloads:
-        actions += resize(snapshot, workload=workloads[course.stable], target=targets.old)
+        actions += resize(snapshot, workload=workloads[course.stable], target=look.targets.old)
     elif any(s.revision == course.stable for s in snapshot.stored):
         actions += rolling.start(snapshot, revision=course.stable, replicas=0)  # somebody deleted it
+    # An Envoy may still send requests to who is neither; one that says nothing is not waited for long.
+    heard = look.confirmed or bool(look.unheard)
     for revision, workload in workloads.items():
-        if revision not in {course.target, course.stable}:
+        if heard and revision not in {course.target, course.stable}:
             actions += resize(snapshot, workload=workload, target=0)
     return tuple(actions)

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelfleet.core import conditions as c
+from modelfleet.core.assess import config
 from modelfleet.core.failures import Failure
 from modelfleet.core.rolling import Rollout
 from modelfleet.core.rollout.memory import written
+from modelfleet.core.routing.provider import provider
 from modelfleet.core.world import Snapshot
 
 NEW = {"Canary": "canary", "BlueGreen": "preview"}
@@ -41,10 +43,15 @@ def said(snapshot: Snapshot, *, rollout: Rollout, progress: Mapping[str, Any]) -
         "strategy": snapshot.spec.rollout.strategy if snapshot.spec and rollout.phase else "",
     }
     shown: dict[str, Any] = {key: value for key, value in words.items() if value}
-    told = dict(progress)
+    told: dict[str, Any] = dict(progress)
     if rollout.weights is not None and not rollout.targets.hold:
         told.pop("message", None)
-    return told | shown | written(rollout.memory)
+    told |= shown | written(rollout.memory)
+    if snapshot.spec and told.get("analysis", {}).get("results"):
+        gateway = provider(snapshot.spec, gateway_url=snapshot.settings.gateway_url) == "Gateway"
+        notes = list(config(snapshot.spec, gateway=gateway).notes)
+        told["analysis"] |= {"notes": notes} if notes else {}
+    return told
 
 
 def progressing(rollout: Rollout) -> dict[str, Any] | None:

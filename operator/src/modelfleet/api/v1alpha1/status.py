@@ -78,6 +78,9 @@ class AnalysisStatus(StatusModel):
     results: Annotated[tuple[MetricResult, ...], Field(max_length=32)] = Field(
         (), description="Per metric.", json_schema_extra=ATOMIC
     )
+    notes: Annotated[tuple[Message, ...], Field(max_length=8)] = Field(
+        (), description="What is judged otherwise than asked for, or not at all, and why.", json_schema_extra=ATOMIC
+    )
 
 
 class EvaluationStatus(StatusModel):
