@@ -132,7 +132,9 @@ def serve() -> None:
             raise
     with step("model converted and offered as a volume"):
         fleet.provide_model(namespace=NAMESPACE)
-    text = (images.ROOT / "examples" / f"{NAME}.yaml").read_text().replace(f"pvc://{NAME}/{NAME}", fleet.model_uri(NAME))
+    text = (
+        (images.ROOT / "examples" / f"{NAME}.yaml").read_text().replace(f"pvc://{NAME}/{NAME}", fleet.model_uri(NAME))
+    )
     whole.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=text)
     console.print("    kubectl apply -f examples/smollm2.yaml")
     until("Ready", show, lambda line: "phase Ready" in line, seconds=READY_SECONDS)
