@@ -1,4 +1,4 @@
-"""`make demo`: from nothing to a real model that answers, scales out under load, and back; leaves the cluster up.
+"""`make demo`: from nothing to a real model that answers, scales, and is rolled out by what is measured; leaves the cluster up.
 
 Reads like the tutorial, which follows the same path. It must not show a stack trace: what fails says what to do next.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from e2e import fleet, images
+from e2e import demo_rollout, fleet, images
 from e2e.cluster import external, whole
 from e2e.cluster.build import BuildError
 from e2e.cluster.host import HostError
@@ -87,7 +87,15 @@ def main() -> int:
     """Run the demo; returns the exit status."""
     try:
         walk()
-    except (DemoError, BuildError, HostError, RuntimeError, OSError, httpx.HTTPError) as error:
+    except (
+        DemoError,
+        demo_rollout.RolloutError,
+        BuildError,
+        HostError,
+        RuntimeError,
+        OSError,
+        httpx.HTTPError,
+    ) as error:
         console.print(f"[red]✗[/] {error}")
         console.print(
             "  look at: make cluster-status, and the operator's log: kubectl logs -n modelfleet-system -l app.kubernetes.io/name=modelfleet-operator"
@@ -116,6 +124,8 @@ def walk() -> None:
     console.print(f"    [bold]{QUESTION}[/]\n    [cyan]{text}[/]  [dim]({speed:.0f} tokens per second)[/]")
     console.print("[bold]5. More load than one replica carries, and less again[/]")
     scale(by)
+    console.print("[bold]6. A better revision, and a worse one[/]")
+    demo_rollout.show(namespace=NAMESPACE, name=NAME, by=by, console=console)
     console.print(f"\n[bold green]Done[/] in {elapsed()}. The cluster is up; look around with:")
     console.print(f"    export KUBECONFIG={whole.kubeconfig()}")
     console.print(f"    kubectl get llmdep -n {NAMESPACE}; .venv/bin/modelfleet explain {NAME} -n {NAMESPACE}")

@@ -15,16 +15,24 @@ from rich.console import Console
 from e2e import fleet
 from e2e.edge import Edge
 from e2e.llm import Llm
-from e2e.rollouts import ANALYSIS, Json, line, reasons, stable, weights
+from e2e.rollouts import ANALYSIS, MEASURED, Json, line, reasons, stable, weights
 
 SECONDS = 600.0
-STREAMS = 10
+SAMPLES_SECONDS = 15.0
+STREAMS = 16
 TOKENS = 8
 """A small machine, a real model: short answers give the requests that a verdict needs."""
+BOUNDS: dict[str, Json] = {"ttft": {"within": 2.5}, "interToken": {"within": 2.5}}
 ROLLOUT: dict[str, Any] = {
     "strategy": "Canary",
-    "canary": {"steps": [{"weight": 20, "minSeconds": 10}, {"weight": 50}]},
-    "analysis": ANALYSIS,
+    # One step: half of sixteen clients is more than one request at a time can serve.
+    "canary": {"steps": [{"weight": 50}]},
+    "analysis": {
+        **ANALYSIS,
+        "minSeconds": 30,
+        "warmupSeconds": 10,
+        "metrics": [{**metric, **BOUNDS.get(metric["name"], {}), "maxDropFromStable": 0.1} for metric in MEASURED],
+    },
     "scaleDownDelaySeconds": 10,
     "abortScaleDownDelaySeconds": 5,
 }
@@ -67,12 +75,15 @@ def _ask(llm: Llm, *, console: Console, argument: str, why: str) -> None:
 
 
 def _until(llm: Llm, done: Callable[[Json], bool], *, what: str, console: Console) -> Json:
-    deadline, last = time.monotonic() + SECONDS, ""
+    deadline, last, told_at = time.monotonic() + SECONDS, "", 0.0
     while time.monotonic() < deadline:
         status = llm.status()
-        if (now := line(status)) != last:
+        now = line(status)
+        stands = now.partition(" | ")[0] != last.partition(" | ")[0]
+        # Samples grow all the time: now and then is enough.
+        if stands or (now != last and time.monotonic() - told_at > SAMPLES_SECONDS):
             console.print(f"    [dim]{now}[/]")
-            last = now
+            last, told_at = now, time.monotonic()
         if done(status):
             return status
         time.sleep(1)

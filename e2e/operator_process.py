@@ -33,6 +33,7 @@ def ask(port: int, path: str, *, seconds: float = 5) -> httpx.Response:
 
 
 START_SECONDS = 120.0
+STOP_SECONDS = 60.0
 """Its imports alone take many seconds where other work has the cores."""
 
 
@@ -115,7 +116,7 @@ class OperatorProcess:
         self._process.kill()
         self._process.wait()
 
-    def wait(self, *, seconds: float = 20) -> int:
+    def wait(self, *, seconds: float = STOP_SECONDS) -> int:
         """Waits for its end; returns the exit status."""
         assert self._process is not None, "not started"
         return self._process.wait(timeout=seconds)
@@ -125,7 +126,7 @@ class OperatorProcess:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
-                self._process.wait(timeout=20)
+                self._process.wait(timeout=STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise

@@ -51,7 +51,12 @@ def stable(status: Json) -> str:
 
 def rolling(status: Json) -> str:
     """Hash of the revision that takes over; empty while none does."""
-    return str((status.get("rollout") or {}).get("revision", ""))
+    return told(status, "revision") or ""
+
+
+def told(status: Json, word: str) -> Any:
+    """One word of what it says of the rollout; None where it does not say it."""
+    return (status.get("rollout") or {}).get(word)
 
 
 def reasons(status: Json) -> list[str]:
@@ -61,7 +66,7 @@ def reasons(status: Json) -> list[str]:
 
 def line(status: Json) -> str:
     """Where it stands, for people: the step, the traffic, and what is judged."""
-    analysis = (status.get("rollout") or {}).get("analysis") or {}
+    analysis = told(status, "analysis") or {}
     shares = ", ".join(f"{name} {weight} %" for name, weight in weights(status).items())
     samples = [
         f"{one['name']} {one['canaryRatio']:.1%} of {one['canarySamples']:.0f}, stable {one['stableRatio']:.1%}"
@@ -78,11 +83,11 @@ def act(llm: Llm, verb: str, *, revision: str = "") -> Json:
     llm.kubectl("annotate", "llmdep", llm.name, f"modelfleet.dev/action={words}", "--overwrite")
 
     def answer() -> Json:
-        found: Json = (llm.status().get("rollout") or {}).get("lastAction") or {}
+        found: Json = told(llm.status(), "lastAction") or {}
         return found if found.get("id") == identity else {}
 
-    told: Json = llm.until(f"an answer to {verb}", answer)
-    return told
+    answered: Json = llm.until(f"an answer to {verb}", answer)
+    return answered
 
 
 def follow(llm: Llm, what: str, done: Callable[[Json], object], *, seconds: float = ROLLOUT_SECONDS) -> Json:

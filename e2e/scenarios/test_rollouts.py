@@ -17,7 +17,7 @@ from e2e.conftest import Cluster, own_llm
 from e2e.edge import Edge
 from e2e.llm import START_SECONDS, Llm, restarts, uids
 from e2e.prober import Blast, probing
-from e2e.rollouts import CANARY, Json, act, add, begun, follow, of, promoted, reasons, rolling, stable, weights
+from e2e.rollouts import CANARY, Json, act, add, begun, follow, of, promoted, reasons, rolling, stable, told, weights
 
 SLOWER = "--max-num-seqs=1"
 """One request at a time: the others wait for their first token."""
@@ -145,9 +145,9 @@ def test_a_slower_canary_is_rolled_back_with_numbers(serving: Llm, edge: Edge) -
 
 def took(llm: Llm) -> str:
     """Between the first traffic and the loss of all of it, as the decisions tell."""
-    told = llm.decisions("Rollout")
-    first = next(one["time"] for one in reversed(told) if one["reason"] == "WeightSet")
-    return f"traffic from {first} to {told[-1]['time']}: {told[-1]['message']}"
+    decisions = llm.decisions("Rollout")
+    first = next(one["time"] for one in reversed(decisions) if one["reason"] == "WeightSet")
+    return f"traffic from {first} to {decisions[-1]['time']}: {decisions[-1]['message']}"
 
 
 def test_a_canary_that_never_starts_gets_no_traffic(serving: Llm, edge: Edge) -> None:
@@ -182,9 +182,9 @@ def test_without_prometheus_it_holds(serving: Llm, edge: Edge) -> None:
         serving.change()
         new = begun(serving)
         whole.kubectl("scale", *PROMETHEUS, "--replicas=0")
-        held = follow(serving, "a hold", lambda status: status["rollout"].get("hold") == "NoData")
+        held = follow(serving, "a hold", lambda status: told(status, "hold") == "NoData")
         whole.kubectl("scale", *PROMETHEUS, "--replicas=1")
-        follow(serving, "the hold is over", lambda status: not status["rollout"].get("hold"))
+        follow(serving, "the hold is over", lambda status: not told(status, "hold"))
         promoted(serving, revision=new)
         blast = prober.end()
     assert weights(held) == {old: 80, new: 20}
@@ -228,7 +228,7 @@ def test_blue_green_is_seen_before_it_serves_and_goes_back_at_once(serving: Llm,
     with probing(serving, by=edge) as prober:
         prober.await_flow()
         serving.change()
-        seen = follow(serving, "the preview", lambda status: status["rollout"].get("hold") == "ManualPause")
+        seen = follow(serving, "the preview", lambda status: told(status, "hold") == "ManualPause")
         new, warm = rolling(seen), of(serving, rolling(seen))
         assert weights(seen) == {old: 100}
         assert edge.ask(model, revision=new).headers["x-modelfleet-revision"] == new
@@ -275,7 +275,7 @@ def test_users_see_nothing_of_a_mirror(serving: Llm, edge: Edge) -> None:
     with probing(serving, by=edge) as prober:
         prober.await_flow()
         serving.change()
-        seen = follow(serving, "copies", lambda status: status["rollout"].get("mirror") == 50)
+        seen = follow(serving, "copies", lambda status: told(status, "mirror") == 50)
         new = rolling(seen)
         asked = f'vllm:generation_tokens_total{{namespace="{serving.namespace}",pod=~".+-{new}-.+"}} > 100'
         serving.until("work of the copies", lambda: fleet.query(asked))
@@ -283,5 +283,5 @@ def test_users_see_nothing_of_a_mirror(serving: Llm, edge: Edge) -> None:
         assert new not in prober.blast().revisions
         promoted(serving, revision=new)
         blast = prober.end()
-    assert mirrored["rollout"]["analysis"]["results"], "the comparison is told"
+    assert told(mirrored, "analysis")["results"], "the comparison is told"
     check(blast, revisions={old, new})

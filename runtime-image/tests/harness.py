@@ -110,8 +110,13 @@ class Run:
 
     def close(self):
         if self.process.poll() is None:
+            # The engine leads a session of its own, and outside a container nobody ends it with its supervisor.
+            engines = descendants(self.process.pid)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+            for pid in engines:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.process.wait(timeout=10)
         self.reader.join(timeout=5)
         self.process.stdout.close()

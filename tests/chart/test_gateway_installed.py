@@ -56,6 +56,9 @@ def test_an_upgrade_leaves_the_number_of_envoys_to_the_autoscaler(api, helm):
     autoscaled(5)
     install(helm, CHART, "--set", "gateway.envoy.replicas=null,gateway.drainSeconds=60")
     assert api.http.get(path).json()["spec"]["replicas"] == 5
+    # The autoscaler owns the number from now on; the tests after this one have a number of their own.
+    helm("uninstall", RELEASE)
+    wait_until(lambda: not api.http.get(path).is_success, what="the end of the gateway", seconds=60)
 
 
 def test_a_gateway_that_is_to_stay_outlives_the_release_and_is_taken_back(api, helm):

@@ -154,7 +154,8 @@ def advance(look: Look, *, why: str, step: int | None = None) -> Move:
     following = look.stages[min(after, look.last_step)]
     memory = replace(unheld(look.memory), step=after, stage=following.word, reached_at=0.0, paused="", go=False)
     told = Reason(kind="Rollout", reason="StepPassed", message=why, before=look.stage.word, after=following.word)
-    return Move(memory=memory, phase=following.kind, message=why, reasons=(told,), again_in=0.0)
+    phase = name(replace(look, memory=memory))
+    return Move(memory=memory, phase=phase, message=why, reasons=(told,), again_in=0.0)
 
 
 def name(look: Look) -> str:
