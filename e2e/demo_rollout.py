@@ -51,9 +51,9 @@ def show(*, namespace: str, name: str, by: Edge, console: Console) -> None:
         RolloutError: one of them did not end in time, or otherwise than by itself.
     """
     llm = Llm(namespace=namespace, name=name)
+    spec, before = llm.body()["spec"], stable(llm.status())
     # One replica is enough here: what is shown is not scaling.
     llm.patch({"rollout": ROLLOUT, "scaling": {"maxReplicas": 1}})
-    before = stable(llm.status())
     fleet.stop_load(namespace=namespace)
     fleet.send_load(namespace=namespace, name=name, streams=STREAMS, seconds=2 * SECONDS, tokens=TOKENS, by=by)
     try:
@@ -66,6 +66,8 @@ def show(*, namespace: str, name: str, by: Edge, console: Console) -> None:
         console.print(f"    traffic: {weights(now)}; streams: {_streams(namespace)}")
     finally:
         fleet.stop_load(namespace=namespace)
+        # Another demo on the same cluster begins as this one did.
+        llm.patch({name: spec.get(name) for name in ("engine", "rollout", "scaling")})
 
 
 def _ask(llm: Llm, *, console: Console, argument: str, why: str) -> None:
