@@ -84,7 +84,7 @@ def _proceed(snapshot: Snapshot, *, course: Course, wanted: Demand, current: boo
         phase=step.phase,
         message=step.message,
         plan=_plan(snapshot, look=look),
-        steps=len(look.stages),
+        steps=0 if step.promoted else len(look.stages),
         actions=(*_writes(snapshot, course=course, look=look), *step.actions) if begins else (),
         reasons=(*course.reasons, *said, *step.reasons),
         again_in=step.again_in,
