@@ -68,8 +68,12 @@ def test_no_request_fails_while_a_new_revision_takes_over(gateway: str, served: 
     assert seen["answers"] > 0
     assert seen["lists"] > 100
     assert not before & {pod["metadata"]["name"] for pod in served.pods()}
+    served.until("a route to the new revision alone", lambda: _weights(served) == [1])
+
+
+def _weights(served: Llm) -> list[int]:
     (rule,) = served.owned("httproutes")[0]["spec"]["rules"]
-    assert [backend["weight"] for backend in rule["backendRefs"]] == [1]
+    return [backend["weight"] for backend in rule["backendRefs"]]
 
 
 async def _changed_under_load(gateway: str, served: Llm) -> tuple[Counter[str], list[str]]:
