@@ -44,7 +44,10 @@ async def look(gate: Gateway) -> Counts:
 
 
 async def counted(gate: Gateway, measure: Measure, wanted: dict[Any, float], suffix: str = "", **labels: str) -> Counts:
-    """Wait until the metric says exactly this; Envoy counts when a request's last byte has gone out."""
+    """Wait until the metric says exactly this; Envoy counts when a request's last byte has gone out.
+
+    One look is not one moment: it may see a request counted and its attempt not yet. So wait for each in turn.
+    """
     seen: list[Any] = []
 
     async def same() -> Counts | None:

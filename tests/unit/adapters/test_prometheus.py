@@ -18,6 +18,7 @@ from modelfleet.ports import Metrics
 from tests.unit.adapters.prometheus_server import free_port, http_server, prometheus
 
 needs_prometheus = pytest.mark.skipif(shutil.which("prometheus") is None, reason="apt-get install prometheus")
+MOVED = ("moved-from", "moved-to")
 EMPTY = json.dumps({"status": "success", "data": {"resultType": "vector", "result": []}}).encode()
 
 
@@ -39,6 +40,9 @@ def pages() -> dict[str, str]:
         "/nan": vllm(running="NaN", waiting="NaN"),
         "/half": vllm(running=None, waiting=5),
         "/old": vllm(running=1, waiting=1, at=old),
+        "/moved-from": vllm(running=9, waiting=9, at=old) + f'{gpu}{{gpu="0",UUID="e"}} 99 {old}\n',
+        "/moved-to": vllm(running=2, waiting=1) + f'{gpu}{{gpu="0",UUID="e"}} 10\n',
+        "/half-old": vllm(running=1, waiting=1) + vllm(running=1, waiting=1, engine="1", at=old),
         "/release-11": 'vllm:gpu_cache_usage_perc{model_name="m"} 0.25\n',
         "/release-12": 'vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.5\n',
         "/dcgm": f'{gpu}{{gpu="0",UUID="a",namespace="team",pod="busy"}} 90\n'
@@ -60,8 +64,10 @@ def server(tmp_path_factory):
     with http_server(lambda request: (200, {"Content-Type": "text/plain"}, text[request.path].encode())) as port:
         jobs = [
             scrape(port=port, job=name, path=f"/{name}", namespace="team", pod=name)
-            for name in ("busy", "dp", "nan", "half", "old", "release-11", "release-12")
+            for name in ("busy", "dp", "nan", "half", "old", "half-old", "release-11", "release-12")
         ]
+        # A pod at its new address, beside what it said at the old one: nobody marked those series as ended.
+        jobs += [scrape(port=port, job=name, path=f"/{name}", namespace="team", pod="moved") for name in MOVED]
         # The same pod found by a second job, as with annotations and a PodMonitor.
         jobs.append(scrape(port=port, job="again", path="/busy", namespace="team", pod="busy"))
         jobs.append(scrape(port=port, job="dcgm", path="/dcgm", namespace="gpu", pod="exporter"))
@@ -86,16 +92,17 @@ async def fetch(url, *, timeout_seconds=5.0, **options):
 async def test_one_fetch_gives_every_signal_of_every_pod(server):
     fleet = await fetch(server)
     assert not fleet.errors
-    signals = fleet.of(namespace="team", pods=["busy", "dp", "nan", "half", "old", "not-there"])
-    assert dict(signals.values["QueueDepth"]) == {"busy": 3, "dp": 6, "half": 5}
-    # half has no `running`: no sum; nan and old have none that may be used.
-    assert dict(signals.values["InFlight"]) == {"busy": 10, "dp": 10}
-    assert dict(signals.values["GPUUtilization"]) == pytest.approx({"busy": 0.8, "dp": 0.55})
+    pods = ["busy", "dp", "nan", "half", "old", "half-old", "moved", "not-there"]
+    signals = fleet.of(namespace="team", pods=pods)
+    assert dict(signals.values["QueueDepth"]) == {"busy": 3, "dp": 6, "half": 5, "moved": 1}
+    # half has no `running`: no sum; nan, old and half-old have none that may be used.
+    assert dict(signals.values["InFlight"]) == {"busy": 10, "dp": 10, "moved": 3}
+    assert dict(signals.values["GPUUtilization"]) == pytest.approx({"busy": 0.8, "dp": 0.55, "moved": 0.1})
 
 
 @needs_prometheus
 async def test_a_renamed_series_is_found_by_either_name(server, monkeypatch):
-    query = promql._by_pod(value=promql._engine(promql._series("kv_cache_usage")), age=promql._age("kv_cache_usage"))
+    query = promql._by_pod(value=promql._sum(promql._value("kv_cache_usage")), age=promql._age("kv_cache_usage"))
     monkeypatch.setattr("modelfleet.adapters.prometheus.QUERIES", {"KVCacheUtilization": query})
     fleet = await fetch(server)
     assert not fleet.errors
