@@ -94,18 +94,22 @@ def own_namespace() -> Iterator[str]:
     """Make a namespace that is removed with everything in it, without waiting for that."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     whole.kubectl("create", "namespace", name)
-    whole.kubectl("label", "namespace", name, f"{LABEL}=")
-    yield name
-    whole.kubectl("delete", "namespace", name, "--wait=false")
+    try:
+        whole.kubectl("label", "namespace", name, f"{LABEL}=")
+        yield name
+    finally:
+        whole.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @contextmanager
 def own_llm(*, model: str = "tiny") -> Iterator[Llm]:
     """Make a namespace with a model in a volume, for an LLMDeployment that is yet to be applied."""
     with own_namespace() as namespace:
-        fleet.provide_model(namespace=namespace, model=model)
-        yield Llm(namespace=namespace, model=model)
-        whole.kubectl("delete", "pv", f"{namespace}-{model}", "--ignore-not-found", "--wait=false")
+        try:
+            fleet.provide_model(namespace=namespace, model=model)
+            yield Llm(namespace=namespace, model=model)
+        finally:
+            whole.kubectl("delete", "pv", f"{namespace}-{model}", "--ignore-not-found", "--wait=false")
 
 
 @pytest.fixture

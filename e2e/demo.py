@@ -24,7 +24,7 @@ from e2e.edge import Edge
 NAME, NAMESPACE = "smollm2", "demo"
 QUESTION = "What is the capital of France?"
 READY_SECONDS = 600.0
-SCALE_SECONDS = 300.0
+SCALE_SECONDS = 600.0
 
 console = Console(highlight=False)
 _begun = time.monotonic()

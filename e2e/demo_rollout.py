@@ -15,7 +15,8 @@ from rich.console import Console
 from e2e import fleet
 from e2e.edge import Edge
 from e2e.llm import Llm
-from e2e.rollouts import ANALYSIS, MEASURED, Json, line, reasons, stable, weights
+from e2e.rollouts import ANALYSIS, MEASURED, Json, line, reasons, weights
+from modelfleet.cli.rollout_view import serving
 
 SECONDS = 600.0
 SAMPLES_SECONDS = 15.0
@@ -51,15 +52,15 @@ def show(*, namespace: str, name: str, by: Edge, console: Console) -> None:
         RolloutError: one of them did not end in time, or otherwise than by itself.
     """
     llm = Llm(namespace=namespace, name=name)
-    spec, before = llm.body()["spec"], stable(llm.status())
+    spec, before = llm.body()["spec"], serving(llm.status())
     # One replica is enough here: what is shown is not scaling.
     llm.patch({"rollout": ROLLOUT, "scaling": {"maxReplicas": 1}})
     fleet.stop_load(namespace=namespace)
     fleet.send_load(namespace=namespace, name=name, streams=STREAMS, seconds=2 * SECONDS, tokens=TOKENS, by=by)
     try:
         _ask(llm, console=console, argument=BETTER, why="more requests at once")
-        now = _until(llm, lambda s: stable(s) not in {"", before}, what="a promotion", console=console)
-        console.print(f"[green]✓[/] promoted by itself: {stable(now)} has all the traffic")
+        now = _until(llm, lambda s: serving(s) not in {"", before}, what="a promotion", console=console)
+        console.print(f"[green]✓[/] promoted by itself: {serving(now)} has all the traffic")
         _ask(llm, console=console, argument=WORSE, why="one request at a time, so others wait")
         now = _until(llm, lambda s: reasons(s)[-1:] == ["RolledBack"], what="a rollback", console=console)
         console.print(f"[green]✓[/] rolled back by itself: {_last(now)}")

@@ -25,11 +25,10 @@ _SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}}
 def up() -> None:
     """Install it with one Gateway for HTTP that admits the routes of all namespaces, and wait until that is programmed."""
     fleet.load_images(images.ENVOY)
-    source = build.module_dir(module="envoy-gateway", path=_MODULE) / "charts" / "gateway-helm"
-    _apply(*gateway_api.crds(), *gateway_api.in_folder(source / "charts" / "crds" / "crds" / "generated"))
+    _apply(*_crds())
     with tempfile.TemporaryDirectory(prefix="modelfleet-envoy-gateway-") as folder:
         chart = Path(folder) / "chart"
-        shutil.copytree(source, chart, copy_function=shutil.copyfile)
+        shutil.copytree(_source(), chart, copy_function=shutil.copyfile)
         # The values are a template of its release; what it leaves open is set below.
         (chart / "values.tmpl.yaml").rename(chart / "values.yaml")
         values = Path(folder) / "values.yaml"
@@ -46,8 +45,19 @@ def down() -> None:
     """Take it away with everything that routes by it."""
     whole.kubectl("delete", f"gateway/{GATEWAY}", "-n", NAMESPACE, "--ignore-not-found", "--wait=true")
     fleet.helm("uninstall", "eg", "--namespace", NAMESPACE, "--ignore-not-found", "--wait")
-    names = [crd["metadata"]["name"] for crd in gateway_api.crds()]
+    names = [crd["metadata"]["name"] for crd in _crds()]
     whole.kubectl("delete", "customresourcedefinitions", *names, "--ignore-not-found", "--wait=true")
+
+
+def _source() -> Path:
+    """Its chart."""
+    return build.module_dir(module="envoy-gateway", path=_MODULE) / "charts" / "gateway-helm"
+
+
+def _crds() -> list[dict[str, Any]]:
+    """The Gateway API's and its own."""
+    own = _source() / "charts" / "crds" / "crds" / "generated"
+    return [*gateway_api.crds(), *gateway_api.in_folder(own)]
 
 
 def _image() -> str:

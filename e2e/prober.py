@@ -1,6 +1,6 @@
 """Streams through the gateway during a rollout, each attributed to the revision that answered it: the blast radius.
 
-Sits on `streams`. It must not judge what a revision did: scenarios do.
+Sits on `streams`. It must not judge what a revision did: scenarios do, by `check`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,14 @@ class Blast:
             for name, ends in self.revisions.items()
         ]
         return "\n".join(["blast radius:", *lines, *(f"  {many} times {what}" for what, many in self.problems.items())])
+
+
+def check(blast: Blast, *, revisions: set[str], spared: set[str] | None = None) -> None:
+    """Assert that every stream is of one of these revisions, ended as it may, and is whole on the `spared` (all, unless told)."""
+    assert set(blast.revisions) <= revisions, blast
+    assert (blast.count("strayed"), blast.count("unshaped")) == (0, 0), blast
+    for revision in spared or revisions:
+        assert blast.lost(of=revision) == 0, blast
 
 
 class Prober:

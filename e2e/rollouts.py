@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from e2e.llm import Llm, uids
-from modelfleet.cli.rollout_view import position
+from modelfleet.cli.rollout_view import position, serving
 
 ROLLOUT_SECONDS = 900.0
 """Two judged steps take three minutes alone."""
@@ -42,11 +42,6 @@ Json = Mapping[str, Any]
 def weights(status: Json) -> dict[str, int]:
     """Percent of the traffic by revision, where it has any."""
     return {one["hash"]: one["weight"] for one in status.get("revisions") or () if one.get("weight")}
-
-
-def stable(status: Json) -> str:
-    """Hash of the revision that serves; empty before there is one."""
-    return next((one["hash"] for one in status.get("revisions") or () if one["role"] == "stable"), "")
 
 
 def rolling(status: Json) -> str:
@@ -113,13 +108,13 @@ def add(llm: Llm, *args: str) -> None:
 
 def begun(llm: Llm) -> str:
     """Wait until another revision gets traffic; returns its hash."""
-    old = stable(llm.status())
+    old = serving(llm.status())
     found = follow(llm, "traffic for the new revision", lambda status: weights(status).keys() - {old})
     return rolling(found)
 
 
 def promoted(llm: Llm, *, revision: str) -> None:
-    follow(llm, f"the promotion of {revision}", lambda status: stable(status) == revision)
+    follow(llm, f"the promotion of {revision}", lambda status: serving(status) == revision)
 
 
 def of(llm: Llm, revision: str) -> set[str]:

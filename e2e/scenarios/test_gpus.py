@@ -2,55 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
 
-from e2e.cluster import external
-from e2e.conftest import Cluster
-from e2e.doubles.gpus import RESOURCE
-from e2e.llm import START_SECONDS, Llm, Pod, leaving, ready, uids, unschedulable
+from e2e.cluster import external, whole
+from e2e.holder import held, holding, release, users
+from e2e.llm import Llm, leaving, ready, uids, unschedulable
 
 pytestmark = pytest.mark.skipif(external.configured() is not None, reason="takes every GPU that there is")
 WAITS = ("False", "InsufficientGPU")
 
 
-def users(cluster: Cluster) -> list[Pod]:
-    """Pods that hold GPUs or wait for them, over all namespaces."""
-    pods = json.loads(cluster.kubectl("get", "pods", "-A", "-o", "json"))["items"]
-    return [pod for pod in pods if pod["status"].get("phase") not in {"Failed", "Succeeded"} and held([pod])]
-
-
-def held(pods: list[Pod]) -> int:
-    limits = [c.get("resources", {}).get("limits") or {} for pod in pods for c in pod["spec"]["containers"]]
-    return sum(int(limit.get(RESOURCE, 0)) for limit in limits)
-
-
 @pytest.fixture(scope="module")
-def full(shared: Llm, modelfleet: Cluster, images: dict[str, str]) -> Iterator[Llm]:
+def full(shared: Llm) -> Iterator[Llm]:
     """One ready replica, and a pod of somebody else that holds every other GPU.
 
     It is there first: the operator lists the pods of others at most every 15 seconds.
     """
-    # Tests before remove theirs in their own time.
-    shared.until("no one with a GPU", lambda: not users(modelfleet), seconds=START_SECONDS)
-    left = modelfleet.allocatable() - held(users(modelfleet)) - 1
-    container = {
-        "name": "holder",
-        "image": images["PAUSE_IMAGE"],
-        "imagePullPolicy": "IfNotPresent",
-        "resources": {"limits": {RESOURCE: str(left)}},
-    }
-    spec = {"containers": [container], "terminationGracePeriodSeconds": 1}
-    metadata = {"name": "holder", "namespace": shared.namespace}
-    modelfleet.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    phase = ("get", "pod", "holder", "-o", "jsonpath={.status.phase}")
-    shared.until("the holder", lambda: shared.kubectl(*phase) == "Running")
-    shared.have(replicas=1)
-    assert held(users(modelfleet)) == modelfleet.allocatable()
-    yield shared
-    shared.kubectl("delete", "pod", "holder", "--ignore-not-found", "--wait=true")
+    with holding(shared, left=1):
+        shared.have(replicas=1)
+        assert held(users()) == whole.gpus()
+        yield shared
 
 
 def test_in_place_the_old_replica_goes_first(full: Llm) -> None:
@@ -81,7 +54,7 @@ def test_it_waits_for_a_gpu_and_goes_on_when_one_is_free(full: Llm) -> None:
         assert "rollout.capacity: InPlace" in full.message("CapacityAvailable")
         assert "rollout.maxUnavailable: 1" in full.message("CapacityAvailable")
         assert full.condition("Ready")[0] == "True"
-        full.kubectl("delete", "pod", "holder", "--wait=true")
+        release(full)
         full.await_settled(replicas=1)
     assert full.condition("CapacityAvailable") == ("True", "Fits")
     assert not [pod for state in states for pod in state.values() if unschedulable(pod)]
