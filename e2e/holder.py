@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from e2e.cluster import addons, whole
+from e2e.conftest import LABEL
 from e2e.doubles.gpus import RESOURCE
 from e2e.llm import START_SECONDS, Llm, Pod
 
@@ -30,16 +31,15 @@ def held(pods: list[Pod]) -> int:
 
 @contextmanager
 def holding(llm: Llm, *, left: int) -> Iterator[None]:
-    """Hold every GPU but those of the LLMDeployment and `left` more; `release()` gives them back before the end."""
-    own = held(llm.owned("pods"))
+    """Hold every GPU that nobody has but `left` of them; `release()` gives them back before the end."""
     # Tests before remove theirs in their own time.
-    llm.until("no one else with a GPU", lambda: held(users()) == held(llm.owned("pods")), seconds=START_SECONDS)
+    llm.until("no other test with a GPU", lambda: not _of_other_tests(llm), seconds=START_SECONDS)
     image, _ = addons.images(folder=whole.root() / "images")["PAUSE_IMAGE"]
     container = {
         "name": NAME,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "resources": {"limits": {RESOURCE: str(whole.gpus() - own - left)}},
+        "resources": {"limits": {RESOURCE: str(whole.gpus() - held(users()) - left)}},
     }
     spec = {"containers": [container], "terminationGracePeriodSeconds": 1}
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME}, "spec": spec}
@@ -50,6 +50,12 @@ def holding(llm: Llm, *, left: int) -> Iterator[None]:
         yield
     finally:
         release(llm)
+
+
+def _of_other_tests(llm: Llm) -> list[str]:
+    spaces = {pod["metadata"]["namespace"] for pod in users()} - {llm.namespace}
+    labelled = set(whole.kubectl("get", "namespaces", "-l", LABEL, "-o", "name").split())
+    return [space for space in spaces if f"namespace/{space}" in labelled]
 
 
 def release(llm: Llm) -> None:

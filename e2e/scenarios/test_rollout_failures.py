@@ -40,7 +40,7 @@ def taken_back(llm: Llm, *, before: set[str]) -> None:
     assert restarts(llm.pods()) == 0
 
 
-@pytest.mark.parametrize(("plugin", "told"), [("Errors", "errors"), ("Empty", "badOutputs"), ("Dies", "")])
+@pytest.mark.parametrize(("plugin", "told"), [("Errors", "attempts that failed"), ("Empty", "empty"), ("Dies", "")])
 def test_a_canary_that_fails_its_requests_loses_them_alone(serving: Llm, edge: Edge, plugin: str, told: str) -> None:
     """Given a release that answers errors or nothing, or dies, when it rolls out, then it is taken back for that."""
     old, before = stable(serving.status()), uids(serving.pods())

@@ -28,8 +28,8 @@ def written() -> set[str]:
     return found
 
 
-def failed(reason):
-    said = json.dumps({"reason": reason, "message": "the engine's own words"})
+def failed(reason, message="the engine's own words"):
+    said = json.dumps({"reason": reason, "message": message})
     replica = Replica(
         name="p", uid="u", resource_version="1", revision="r", ready=False, in_rotation=True,
         waiting_reason="CrashLoopBackOff", message=said,
@@ -45,9 +45,13 @@ def test_the_supervisors_reasons_are_found():
 def test_a_reason_of_the_supervisor_is_told_with_advice_of_its_own(reason):
     failure = failed(reason)
     assert failure.reason == reason
-    assert failure.message.startswith("the engine's own words: ")
+    assert failure.message.startswith("the engine's own words; ")
     assert failure.message.endswith(ADVICE[reason])
     assert reason == "CrashLooping" or ADVICE[reason] != ADVICE["CrashLooping"]
+
+
+def test_advice_of_the_supervisor_stands_alone():
+    assert failed("EngineDied", "ended by SIGKILL; see the log").message == "ended by SIGKILL; see the log"
 
 
 def test_no_advice_is_for_a_reason_that_nobody_gives():

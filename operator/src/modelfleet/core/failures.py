@@ -93,6 +93,8 @@ def diagnose(replicas: Iterable[Replica]) -> Failure | None:
         message = replica.message
         if told is not None and reason in {"CrashLooping", "OutOfMemory"}:
             reason, message = told
-        advice = ADVICE.get(reason, ADVICE["CrashLooping"])
-        return Failure(reason=reason, message=f"{message[-400:] or replica.waiting_reason}: {advice}")
+        message = message[-400:] or replica.waiting_reason
+        if "; " not in message:  # the supervisor says itself what to do
+            message += f"; {ADVICE.get(reason, ADVICE['CrashLooping'])}"
+        return Failure(reason=reason, message=message)
     return None
