@@ -5,6 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# More than cores: a test of a rollout waits most of its time.
+WORKERS ?= 4
+# Where it is set, every process that a test starts would compile the whole package again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help venv requirements format lint types imports crds chart-crds docs unit api chart test test-nightly test-runtime cluster cluster-down cluster-status demo e2e e2e-full bench-reconcile bench-judgement bench-rollout bench-gateway clean
 
@@ -58,10 +62,10 @@ chart: $(STAMP) ## Tests of the Helm chart, by the real helm
 
 test: lint types imports $(STAMP) ## Everything that needs no container: the README's test command
 	$(BIN)/python -m e2e.cluster build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm glua
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly and not story"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly and not story"
 
 test-nightly: $(STAMP) ## What takes too long for every change
-	$(BIN)/pytest -q tests -m nightly
+	$(BIN)/pytest -q tests -m nightly --hypothesis-profile=default
 
 test-runtime: $(STAMP) ## The supervisor on real vLLM, inside the built image (root, about 10 minutes)
 	$(BIN)/pytest -q runtime-image/tests -m runtime

@@ -17,7 +17,6 @@ from typing import Any
 
 from bench.gateway_load import ANSWER, KEY, body, read, written
 from bench.gateway_variants import Ours, resident_mb
-from tests.gateway.envoy import eventually
 
 
 async def measure(*, models: int, changes: int, core: int, folder: Path) -> dict[str, Any]:
@@ -88,11 +87,7 @@ async def _added(ours: Ours, *, engine: int, more: int) -> float:
     """Milliseconds until Envoy has acknowledged one more model."""
     begun = time.perf_counter()
     wanted = ours.publish(engine, more=more)
-
-    async def there() -> bool:
-        return any(wanted in stream.confirmed.values() for stream in ours.ads.streams().values())
-
-    await eventually(there, what="a new model", tell=ours.child.tail, seconds=60)
+    await ours.acknowledged(wanted)
     return (time.perf_counter() - begun) * 1000
 
 

@@ -48,7 +48,6 @@ def window(
     *,
     config: Config,
     carried: Carried,
-    warmup: float = WARMUP_SECONDS,
     last: bool = False,
     limit_seconds: float = 1800.0,
 ) -> Ended:
@@ -56,7 +55,7 @@ def window(
     blocks: list[Block] = []
     opened = simulation.now
     while True:
-        warming = simulation.now - opened < warmup
+        warming = simulation.now - opened < WARMUP_SECONDS
         blocks.append(simulation.block(warming=warming))
         if warming:
             simulation.forget_shares()
@@ -70,7 +69,7 @@ def window(
         )
         verdict = judge(seen, config=config, carried=carried)
         seconds = simulation.now - opened
-        if verdict.final or seconds - warmup >= limit_seconds:
+        if verdict.final or seconds - WARMUP_SECONDS >= limit_seconds:
             counted = [b.canary for b in blocks if b.canary and not b.warming]
             return Ended(verdict=verdict, seconds=seconds, canary_requests=sum(a.started for a in counted))
 

@@ -27,7 +27,7 @@ _PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Given to httpx, which would else read every CA certificate for each question: 30 ms of CPU, many times a second."""
 
 
-def ask(port: int, path: str, *, seconds: float = 5) -> httpx.Response:
+def ask(port: int, path: str, *, seconds: float = 30) -> httpx.Response:
     """Ask a process on loopback, over plain HTTP."""
     return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=seconds, verify=_PLAIN, trust_env=False)
 
@@ -78,7 +78,7 @@ class OperatorProcess:
             "KUBECONFIG": str(self._kubeconfig),
             "MODELFLEET_NAMESPACE": "default",
             "MODELFLEET_METRICS_PORT": str(self.port),
-            "MODELFLEET_LEASE_SECONDS": "5",
+            "MODELFLEET_LEASE_SECONDS": "20",  # a short one is lost on a busy machine, and nobody starts it again
             "MODELFLEET_ENGINE_IMAGES": json.dumps(IMAGES),
             **self._settings,
         }

@@ -1,8 +1,22 @@
-"""What all tests of this tree share: settings of the programs that they start. No fixture."""
+"""What all tests of this tree share: settings of the programs that they start, and one real API server."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.cluster.api_only import ApiServer
+from e2e.cluster.paths import CRD_DIR
 
 # Kubernetes' own programs live for seconds here, and a third of their CPU time would be garbage collection.
 os.environ.setdefault("GOGC", "400")
+
+
+@pytest.fixture(scope="session")
+def api_server() -> Iterator[ApiServer]:
+    """Level 1 with our CRDs: what is admitted, applied and stored. No controller runs; tests keep to own names."""
+    with ApiServer() as server:
+        server.apply_files(CRD_DIR)
+        yield server

@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+FORBIDDEN = 403
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
@@ -41,6 +42,17 @@ def calls(log: Path, *, since: int = 0) -> Counter[Call]:
             if line.endswith(b"\n") and (call := read(json.loads(line))):
                 counted[call] += 1
     return counted
+
+
+def refused(log: Path, *, user: str) -> set[str]:
+    """What a user asked for and did not get, each as `VERB ADDRESS`."""
+    with log.open("rb") as file:
+        events = [json.loads(line) for line in file if user.encode() in line and line.endswith(b"\n")]
+    return {
+        f"{event['verb']} {event['requestURI']}"
+        for event in events
+        if event["user"]["username"] == user and event.get("responseStatus", {}).get("code") == FORBIDDEN
+    }
 
 
 def read(event: dict[str, Any]) -> Call | None:

@@ -6,17 +6,20 @@ A child dies with the thread that started it (`setpriv --pdeathsig`), so a test 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _POLL_SECONDS = 0.05
 _PORTS = range(20000, 32000)  # below the range that the kernel hands to outgoing connections
+
+_LAST_PORT = Path(tempfile.gettempdir()) / f"modelfleet-last-port-{os.getuid()}"
 
 _UNLESS_ORPHANED = '[ "$PPID" = "$0" ] && exec "$@"'
 """A parent that died before the death signal was asked for would never cause it."""
@@ -120,14 +123,30 @@ def wait_until(
 
 
 def free_ports(count: int) -> list[int]:
-    """Distinct loopback TCP ports on which nothing listens now."""
+    """Distinct loopback TCP ports on which nothing listens now.
+
+    A program binds its port long after it was chosen, and is started on it again: the ports go round, so that no other
+    process on this machine is given the same one meanwhile.
+    """
     found: list[int] = []
-    candidates = list(_PORTS)
-    random.shuffle(candidates)
-    for port in candidates:
-        if len(found) == count:
-            break
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
+    with _LAST_PORT.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        last = file.read()
+        offset = int(last) - _PORTS.start + 1 if last else 0
+        for number in range(len(_PORTS)):
+            port = _PORTS[(offset + number) % len(_PORTS)]
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                break
+        file.truncate(0)
+        file.write(str(found[-1]))
     return found
+
+
+def own_address(number: int) -> str:
+    """An address of loopback that only this process asks for, for servers whose port is fixed."""
+    high, low = divmod(os.getpid() % 65536, 256)
+    return f"127.{number}.{high}.{low or 255}"

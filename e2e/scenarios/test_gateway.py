@@ -8,11 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-import aiohttp
 import httpx
 import pytest
 
 from e2e import fleet
+from e2e.clients import Seen, asking
 from e2e.cluster import whole
 from e2e.conftest import Cluster, own_llm
 from e2e.edge import Edge
@@ -49,40 +49,18 @@ def test_a_key_opens_the_models_of_its_namespace(edge: Edge, served: Llm) -> Non
 
 def test_no_request_fails_while_every_part_of_the_gateway_is_replaced(edge: Edge, served: Llm) -> None:
     edge.until(f"{served.namespace}/chat", 200)
-    seen, problems = asyncio.run(_replaced_under_load(edge, f"{served.namespace}/chat"))
-    assert problems == []
-    assert seen["whole streams"] > 0
-    assert seen["answers"] > 0
+    seen = asyncio.run(_replaced_under_load(edge, f"{served.namespace}/chat"))
+    assert Counter(seen.problems) == {}
+    assert seen.whole["streams"] > 0
+    assert seen.whole["answers"] > 0
+    assert seen.whole["lists"] > 100
 
 
-async def _replaced_under_load(edge: Edge, model: str) -> tuple[Counter[str], list[str]]:
-    seen: Counter[str] = Counter()
-    problems: list[str] = []
-    done = asyncio.Event()
-    url = f"{edge.url}/v1/chat/completions"
-
-    async def client(session: aiohttp.ClientSession, *, stream: bool) -> None:
-        body = {"model": model, "messages": [{"role": "user", "content": "Count."}], "max_tokens": 16, "stream": stream}
-        while not done.is_set():
-            try:
-                async with session.post(url, json=body) as response:
-                    text = await response.text()
-            except aiohttp.ClientError as error:
-                problems.append(repr(error))
-                continue
-            whole_answer = response.status == 200 and (not stream or text.rstrip().endswith("[DONE]"))
-            seen["whole streams" if stream else "answers"] += whole_answer
-            problems.extend([] if whole_answer else [f"{response.status}: {text[-200:]}"])
-
-    async with aiohttp.ClientSession(headers=edge.headers) as session:
-        clients = [asyncio.create_task(client(session, stream=stream)) for stream in (True, True, False)]
-        try:
-            for part in (f"{fleet.GATEWAY}-control", fleet.GATEWAY):
-                await asyncio.to_thread(_replace, part)
-        finally:
-            done.set()
-            await asyncio.gather(*clients)
-    return seen, problems
+async def _replaced_under_load(edge: Edge, model: str) -> Seen:
+    async with asking(edge.url, model=model, headers=edge.headers) as seen:
+        for part in (f"{fleet.GATEWAY}-control", fleet.GATEWAY):
+            await asyncio.to_thread(_replace, part)
+    return seen
 
 
 def _replace(deployment: str) -> None:

@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,14 +14,12 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from e2e.cluster.process import free_ports
+
 TESTS = Path(__file__).resolve().parent
 PACKAGE = TESTS.parent / "supervisor"
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+SECONDS = 60.0
+"""Deadline of everything that is awaited: two processes of Python start in a second, where nothing else has the cores."""
 
 
 def get(url, *, timeout=5.0, body=None):
@@ -68,7 +65,7 @@ class Run:
     def printed(self):
         return "".join(self.lines)
 
-    def until(self, condition, *, seconds=10.0, what=""):
+    def until(self, condition, *, seconds=SECONDS, what=""):
         """Wait for a condition; on failure show what was seen."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):
@@ -87,10 +84,10 @@ class Run:
     def live(self):
         return get(f"http://127.0.0.1:{self.port}/modelfleet/live")[0]
 
-    def until_ready(self, *, seconds=10.0):
+    def until_ready(self, *, seconds=SECONDS):
         self.until(lambda: self.ready() == 200, seconds=seconds, what="ready")
 
-    def until_printed(self, text, *, seconds=10.0):
+    def until_printed(self, text, *, seconds=SECONDS):
         self.until(lambda: text in self.printed, seconds=seconds, what=f"line {text!r}")
 
     def term(self):
@@ -100,9 +97,9 @@ class Run:
     def pid(self):
         return descendants(self.process.pid)[0] if self.first_child else self.process.pid
 
-    def gone(self, *, seconds=10.0):
+    def gone(self, *, seconds=SECONDS):
         self.until(lambda: self.process.poll() is not None, seconds=seconds, what="exit")
-        self.reader.join(timeout=5)
+        self.reader.join(timeout=SECONDS)
         return self.process.returncode
 
     def reason(self):
@@ -117,14 +114,14 @@ class Run:
             for pid in engines:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        self.process.wait(timeout=10)
-        self.reader.join(timeout=5)
+        self.process.wait(timeout=SECONDS)
+        self.reader.join(timeout=SECONDS)
         self.process.stdout.close()
 
 
 def scripted(folder, *arguments, **settings):
     """A supervisor over `scripted_engine.py`."""
-    engine_port, port = free_port(), free_port()
+    engine_port, port = free_ports(2)
     env = {
         **os.environ,
         "PYTHONPATH": str(PACKAGE),
@@ -172,7 +169,7 @@ exec /usr/sbin/chroot --userspec=10001:10001 "$root" "$@"
 
 def real(root, model, folder, *arguments, path="/model", env=None):
     """A supervisor over real vLLM, in the built image's root folder."""
-    engine_port, port = free_port(), free_port()
+    engine_port, port = free_ports(2)
     folder.chmod(0o777)
     settings = {
         "PATH": "/opt/vllm/bin:/usr/local/bin:/usr/bin:/bin",

@@ -28,7 +28,7 @@ parser.add_argument("--hang-after", type=int, default=1 << 30, help="no answer t
 options = parser.parse_args()
 
 running, tokens, answered = 0, 0, 0
-lock = threading.Lock()
+lock, released = threading.Lock(), threading.Event()
 stopping = threading.Event()
 
 
@@ -45,6 +45,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/die":
             os._exit(0)
+        if self.path == "/release":
+            released.set()
         if self.path == "/v1/models":
             self.reply(200, b'{"data": [{"id": "m"}]}')
         else:
@@ -63,7 +65,8 @@ class Handler(BaseHTTPRequestHandler):
             running += 1
         if answered >= options.hang_after:
             signal.pause() if threading.current_thread() is threading.main_thread() else threading.Event().wait()
-        time.sleep(asked.get("seconds", 0))  # the scripted length of a request
+        if asked.get("held"):
+            released.wait()
         with lock:
             running, tokens, answered = running - 1, tokens + 1, answered + 1
         return self.reply(200, b'{"choices": [{"text": "x"}], "data": [1]}')

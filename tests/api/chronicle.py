@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from math import ceil
 from typing import Any, NamedTuple, Self
 
+from e2e.rollouts import weights
+from modelfleet.cli.rollout_view import serving
 from tests.api.fleet import Fleet, pending
-from tests.api.rollouts import warm, weights
+from tests.api.rollouts import warm
 
 KINDS = ("llmdeployments", "pods")
 ROUND_SECONDS = "1"
+SURGE = 1
+"""Pods beyond those wanted, which a rollout may have unless it says otherwise."""
 
 
 class State(NamedTuple):
@@ -74,15 +78,14 @@ class Chronicle:
             yield State(**{kind: dict(objects) for kind, objects in now.items()})
 
 
-def broken(states: Iterator[State], *, name: str, desired: int, surge: int = 1) -> list[str]:
+def broken(states: Iterator[State], *, name: str, desired: int) -> list[str]:
     """What no state of a rollout may show: traffic without a pod, stable below its share, more pods than planned."""
     found: dict[str, None] = {}
     least: dict[str, int] = {}  # a rollback gives stable everything at once, and its replicas as soon as they are there
     for state in states:
         body = state.llmdeployments[name]
         mine = [p for p in state.pods.values() if p["metadata"]["labels"].get("modelfleet.dev/llmdeployment") == name]
-        shares = weights(body)
-        stable = next((r["hash"] for r in body["status"]["revisions"] if r["role"] == "stable"), "")
+        shares, stable = weights(body["status"]), serving(body["status"])
         for revision, percent in shares.items():
             if not warm(mine, revision):
                 found[f"{revision} has {percent} % and no warm pod"] = None
@@ -91,7 +94,7 @@ def broken(states: Iterator[State], *, name: str, desired: int, surge: int = 1) 
             found[f"stable {stable} has {warm(mine, stable)} warm pods at {shares}, {least[stable]} are its share"] = (
                 None
             )
-        if len(alive := [p for p in mine if "deletionTimestamp" not in p["metadata"]]) > desired + surge:
+        if len(alive := [p for p in mine if "deletionTimestamp" not in p["metadata"]]) > desired + SURGE:
             found[f"{len(alive)} pods, {desired} wanted"] = None
         if any(map(pending, mine)):
             found["a pod that no node can hold"] = None

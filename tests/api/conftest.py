@@ -16,14 +16,6 @@ from e2e.cluster.paths import CRD_DIR
 
 
 @pytest.fixture(scope="session")
-def api_server() -> Iterator[ApiServer]:
-    """Level 1 with our CRDs: what is admitted, applied and stored. No controller runs."""
-    with ApiServer() as server:
-        server.apply_files(CRD_DIR)
-        yield server
-
-
-@pytest.fixture(scope="session")
 def api(request: pytest.FixtureRequest) -> Iterator[ApiServer | External]:
     """The cluster that KUBECONFIG names, or level 1; with our CRDs."""
     kubeconfig = configured()

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from e2e.cluster.control_plane import ControlPlane, faked_node, takes_pods
+from e2e.rollouts import weights
+from modelfleet.cli.rollout_view import serving
 from tests.api.fleet import Fleet, Operator, ready
 from tests.api.scripted_gateway import ScriptedGateway
 from tests.api.scripted_traffic import ScriptedTraffic
@@ -65,7 +67,6 @@ class Rollouts(Fleet):
             "prometheus_url": self.traffic.url,
             "tick_seconds": "1",
             "debounce_seconds": "0.05",
-            "lease_seconds": "20",  # a short one is lost on a busy machine, and nobody starts the operator again
             **changes,
         }
 
@@ -127,12 +128,11 @@ class Rollouts(Fleet):
 
     def weights(self, name: str) -> dict[str, int]:
         """Percent by revision, of those that get any."""
-        return weights(self.get("llmdeployments", name))
+        return weights(self.status(name))
 
     def serving(self, name: str) -> str:
         """The stable revision."""
-        revisions = self.status(name).get("revisions") or ()
-        return next((r["hash"] for r in revisions if r["role"] == "stable"), "")
+        return serving(self.status(name))
 
     def reasons(self, name: str) -> list[str]:
         """The latest decisions."""
@@ -186,12 +186,6 @@ def rollouts(*, plane: ControlPlane, namespace: str, rate: float = 300.0) -> Ite
         yield found
     finally:
         found.close()
-
-
-def weights(body: dict[str, Any]) -> dict[str, int]:
-    """Percent by revision, of those that get any."""
-    listed = (body.get("status") or {}).get("revisions") or ()
-    return {r["hash"]: r["weight"] for r in listed if r.get("weight")}
 
 
 def revision_of(pod: dict[str, Any]) -> str:

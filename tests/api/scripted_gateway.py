@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from e2e.cluster.process import own_address
 from modelfleet.adapters.gateway import PORT
 from tests.api.fleet import Fleet
 
@@ -34,9 +34,7 @@ class ScriptedGateway:
         self.confirmed, self.rejections = True, dict[str, str]()
         self.asked = 0
         self._fleet = fleet
-        # The port is always the same, so every one of every process has an address of its own.
-        high, low = divmod(os.getpid() % 65536, 256)
-        self.address = f"127.{next(numbers)}.{high}.{low or 255}"
+        self.address = own_address(next(numbers))
         self._server = ThreadingHTTPServer((self.address, PORT), self._handler())
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

@@ -9,6 +9,8 @@ import threading
 import urllib.parse
 from collections.abc import Callable
 
+from e2e.cluster.process import free_ports
+
 
 class ScriptedPrometheus:
     """Answers for QueueDepth; every other question is answered with nothing.
@@ -21,7 +23,7 @@ class ScriptedPrometheus:
     def __init__(self, *, load: Callable[[], dict[tuple[str, str], float]]) -> None:
         self.load, self.asked = load, 0
         self._fault, self._answering = "", threading.Lock()
-        self.port = 0
+        (self.port,) = free_ports(1)  # the same after `mend`
         self.start()
 
     def break_down(self, fault: str) -> None:
@@ -57,7 +59,6 @@ class ScriptedPrometheus:
                 """Keep the test's output for the test."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
 

@@ -48,7 +48,6 @@ class ScriptedTraffic:
         self.slow: dict[str, float] = {}
         self.failing: dict[str, float] = {}
         self.fault, self.faults = "", dict[str, str]()
-        self.asked = 0
         self._counters: dict[Labels, float] = defaultdict(float)
         self._history: list[tuple[float, dict[Labels, float]]] = []
         self._stop = threading.Event()
@@ -135,7 +134,6 @@ class ScriptedTraffic:
         self._counters[tuple(sorted(labels.items()))] += amount
 
     def answer(self, asked: dict[str, str]) -> tuple[int, dict[str, Any]]:
-        self.asked += 1
         query = asked.get("query", "")
         about = (fault for name, fault in self.faults.items() if f'"{name}"' in query or f'"{name}-(' in query)
         fault = next(about, self.fault)

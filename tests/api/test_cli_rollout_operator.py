@@ -28,15 +28,14 @@ def operator(control_plane, tmp_path_factory):
 def fleet(operator, control_plane):
     fleet = Fleet(plane=control_plane, namespace=next(names))
     yield fleet
-    for one in fleet.list("llmdeployments"):
-        fleet.delete("llmdeployments", one["metadata"]["name"])
+    fleet.clear()
 
 
 def call(fleet: Fleet, verb: str, *words: str) -> tuple[int, str]:
     """(exit status, what it said)."""
     argv = [str(Path(sys.executable).parent / "modelfleet"), "rollout", verb, "chat", "-n", fleet.namespace, *words]
     environment = {**os.environ, "KUBECONFIG": str(fleet.plane.kubeconfig)}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=180)
     return done.returncode, done.stdout + done.stderr
 
 

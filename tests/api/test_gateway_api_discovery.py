@@ -39,7 +39,7 @@ def condition(api: ApiServer) -> dict[str, Any]:
 
 def test_the_api_is_found_when_it_comes_and_missed_when_it_goes(api, operator):
     def reason(wanted: str) -> None:
-        wait_until(lambda: condition(api).get("reason") == wanted, what=f"{wanted} (log: {operator.log})", seconds=20)
+        wait_until(lambda: condition(api).get("reason") == wanted, what=f"{wanted} (log: {operator.log})", seconds=60)
 
     pid = operator.pid
     manifest = {
@@ -57,7 +57,7 @@ def test_the_api_is_found_when_it_comes_and_missed_when_it_goes(api, operator):
     reason("AwaitingGateway")
     assert api.http.get(ROUTE).is_success
     api.http.delete(ROUTE).raise_for_status()
-    wait_until(lambda: api.http.get(ROUTE).is_success, what="the deleted route, made again", seconds=20)
+    wait_until(lambda: api.http.get(ROUTE).is_success, what="the deleted route, made again", seconds=60)
     api.http.delete(CRD).raise_for_status()
     reason("GatewayAPIMissing")
     assert operator.pid == pid

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster import audit, served
-from e2e.cluster.api_only import ApiServer
+from e2e.cluster.control_plane import GPU_PRODUCT
 from e2e.cluster.process import wait_until
 
 
@@ -36,18 +36,18 @@ def test_kubectl_meets_the_server_of_its_own_version(api_server):
     assert versions["serverVersion"]["gitVersion"] == versions["clientVersion"]["gitVersion"] == "v1.36.3"
 
 
-def test_a_user_may_do_only_what_was_bound_and_is_counted_under_its_name():
-    with ApiServer(audit=True) as server:
-        reader = server.user_kubeconfig("fleet-reader", cluster_role="cluster-admin")
-        nobody = server.user_kubeconfig("nobody", ["some-group"])
-        server.kubectl("get", "configmaps", f"--kubeconfig={reader}")
-        with pytest.raises(subprocess.CalledProcessError) as refused:
-            server.kubectl("get", "configmaps", f"--kubeconfig={nobody}")
-        assert 'User "nobody" cannot list resource "configmaps"' in refused.value.stderr
-        mark = audit.end(server.audit_log)
-        counted = audit.calls(server.audit_log)
-        server.kubectl("create", "configmap", "counted", f"--kubeconfig={reader}")
-        later = audit.calls(server.audit_log, since=mark)
+def test_a_user_may_do_only_what_was_bound_and_is_counted_under_its_name(control_plane):
+    server = control_plane
+    reader = server.user_kubeconfig("fleet-reader", cluster_role="cluster-admin")
+    nobody = server.user_kubeconfig("nobody", ["some-group"])
+    server.kubectl("get", "configmaps", f"--kubeconfig={reader}")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        server.kubectl("get", "configmaps", f"--kubeconfig={nobody}")
+    assert 'User "nobody" cannot list resource "configmaps"' in refused.value.stderr
+    mark = audit.end(server.audit_log)
+    counted = audit.calls(server.audit_log)
+    server.kubectl("create", "configmap", "counted", f"--kubeconfig={reader}")
+    later = audit.calls(server.audit_log, since=mark)
     assert counted[audit.Call("fleet-reader", "list", "configmaps", 200)] == 1
     assert counted[audit.Call("nobody", "list", "configmaps", 403)] == 1
     assert audit.writes(counted, user="fleet-reader") == 0
@@ -64,7 +64,11 @@ def deployment(name, *, replicas, gpus):
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            "template": {
+                "metadata": {"labels": labels},
+                # Other tests' nodes stay, with GPUs of kinds of their own.
+                "spec": {"containers": [container], "nodeSelector": {"nvidia.com/gpu.product": GPU_PRODUCT}},
+            },
         },
     }
 
@@ -74,9 +78,12 @@ def test_a_deployment_makes_pods_as_far_as_the_gpus_go(control_plane):
     control_plane.apply(deployment("greedy", replicas=10, gpus=3))
     address = "/apis/apps/v1/namespaces/default/deployments/greedy"
 
-    def unscheduled():
+    def pods():
         answer = control_plane.http.get("/api/v1/namespaces/default/pods", params={"labelSelector": "app=greedy"})
-        conditions = [each for pod in answer.json()["items"] for each in pod["status"].get("conditions", [])]
+        return answer.json()["items"]
+
+    def unscheduled():
+        conditions = [each for pod in pods() for each in pod["status"].get("conditions", [])]
         return [each["message"] for each in conditions if each.get("reason") == "Unschedulable"]
 
     def ready():
@@ -85,8 +92,7 @@ def test_a_deployment_makes_pods_as_far_as_the_gpus_go(control_plane):
     wait_until(lambda: ready() == 8 and len(unscheduled()) == 2, what="eight ready pods and two that wait", seconds=90)
     assert all("Insufficient nvidia.com/gpu" in message for message in unscheduled())
     control_plane.http.delete(address).raise_for_status()
-    pods = "/api/v1/namespaces/default/pods"
-    wait_until(lambda: not control_plane.http.get(pods).json()["items"], what="the end of all pods", seconds=90)
+    wait_until(lambda: not pods(), what="the end of all pods", seconds=90)
 
 
 @pytest.fixture
@@ -121,7 +127,7 @@ def test_a_background_level_survives_its_command_and_a_hard_kill(command, tmp_pa
     assert len(everything) == 3
     os.kill(first["pid"], signal.SIGKILL)
     wait_until(
-        lambda: all(served.started_at(pid) is None for pid in everything), what=f"the end of {everything}", seconds=5
+        lambda: all(served.started_at(pid) is None for pid in everything), what=f"the end of {everything}", seconds=30
     )
     command("up", "--level", "api")
     second = json.loads(record.read_text())

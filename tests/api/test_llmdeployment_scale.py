@@ -187,7 +187,7 @@ def test_kubectl_wait_reads_the_conditions(api: ApiServer) -> None:
     api.apply(manifest("wait", **FIXED))
     ready = STATUS["conditions"][0] | {"status": "True", "reason": "AllReady"}  # type: ignore[index]
     apply_status(api, "wait", STATUS | {"conditions": [ready]})
-    assert "condition met" in api.kubectl("wait", "--for=condition=Ready", "llmdep/wait", "--timeout=5s")
+    assert "condition met" in api.kubectl("wait", "--for=condition=Ready", "llmdep/wait", "--timeout=60s")
 
 
 def test_kubectl_refuses_a_misspelt_field(api: ApiServer) -> None:

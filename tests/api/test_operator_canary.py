@@ -56,10 +56,11 @@ def test_a_canary_whose_requests_fail_is_rolled_back(fleet: Rollouts):
 
 def test_prometheus_down_empty_or_without_numbers_holds_and_back_goes_on(fleet: Rollouts):
     names = {"error": "held-down", "empty": "held-empty", "nan": "held-nan"}
-    begun = {fault: fleet.begin(name) for fault, name in names.items()}
-    for fault, name in names.items():
-        fleet.traffic.faults[name] = fault
+    begun = {}
     try:
+        for fault, name in names.items():  # one after the other: it holds before it can be promoted
+            begun[fault] = fleet.begin(name)
+            fleet.traffic.faults[name] = fault
         for fault, name in names.items():
             fleet.reach(name, lambda name=name: fleet.hold(name) == "NoData", what=f"a hold, as Prometheus is {fault}")
             assert fleet.weights(name)[begun[fault][1]] < 100

@@ -42,8 +42,7 @@ def operator(control_plane, fleet, tmp_path_factory):
 @pytest.fixture
 def gateway(fleet, operator):
     yield PlayedGateway(fleet=fleet)
-    for one in fleet.list("llmdeployments"):
-        fleet.delete("llmdeployments", one["metadata"]["name"])
+    fleet.clear()
 
 
 def start(fleet: Fleet, gateway: PlayedGateway, name: str, *, replicas: int = 2, **changes: Any) -> None:
@@ -69,7 +68,8 @@ def route_weights(fleet: Fleet, name: str) -> dict[str, int]:
 def test_a_route_of_its_own_says_what_its_gateway_answers(fleet, gateway):
     fleet.apply("chat", accelerator={"resource": "none"}, routing=routing(hostnames=["chat.test"]))
     fleet.await_settled()
-    assert fleet.condition("RouteAccepted") == ("Unknown", "AwaitingGateway")
+    waits = ("Unknown", "AwaitingGateway")
+    fleet.until(lambda: fleet.condition("RouteAccepted") == waits, what="the wait for the Gateway")
     found = route(fleet, "chat")
     owner = fleet.get("llmdeployments", "chat")["metadata"]["uid"]
     assert [one["uid"] for one in found["metadata"]["ownerReferences"]] == [owner]
@@ -116,7 +116,8 @@ def test_a_route_of_another_is_never_written(fleet, gateway):
     )
     fleet.apply("taken", accelerator={"resource": "none"}, routing=routing())
     fleet.await_settled("taken")
-    assert fleet.condition("RouteAccepted", "taken") == ("False", "RouteNotOurs")
+    theirs_is = ("False", "RouteNotOurs")
+    fleet.until(lambda: fleet.condition("RouteAccepted", "taken") == theirs_is, what="RouteNotOurs")
     assert "rename or delete it" in fleet.whole_condition("RouteAccepted", "taken")["message"]
     assert route(fleet, "taken")["metadata"]["resourceVersion"] == theirs["metadata"]["resourceVersion"]
     fleet.delete("httproutes", "taken")
@@ -176,8 +177,14 @@ def test_what_the_api_server_refuses_is_told_and_holds_up_nothing_else(fleet, ga
 
 def test_passes_over_an_unchanged_route_write_nothing(fleet, gateway, operator):
     start(fleet, gateway, "idle")
-    mark, before = audit.end(fleet.plane.audit_log), operator.passes
-    for number in range(3):
+
+    def note(number: int) -> None:
+        passes = operator.passes
         fleet.patch("httproutes", "idle", {"metadata": {"annotations": {"note": str(number)}}})
-        fleet.until(lambda count=before + number: operator.passes > count, what="one more pass")
+        fleet.until(lambda: operator.passes > passes, what="one more pass")
+
+    note(0)  # which may still tell what came before
+    mark = audit.end(fleet.plane.audit_log)
+    for number in range(1, 4):
+        note(number)
     assert operator.writes(since=mark) == 0

@@ -97,14 +97,14 @@ def window(*, opened: timedelta, minutes: int) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("name", "closed"),
+    ("name", "opened"),
     [
-        ("window-over", window(opened=timedelta(hours=1), minutes=30)),
-        ("window-ahead", window(opened=timedelta(hours=-2), minutes=30)),
+        ("window-over", timedelta(hours=1)),
+        ("window-ahead", timedelta(hours=-2)),
     ],
 )
-def test_nothing_new_starts_while_the_change_window_is_closed(fleet: Rollouts, name, closed):
-    old = fleet.serve(name, window=closed)
+def test_nothing_new_starts_while_the_change_window_is_closed(fleet: Rollouts, name, opened):
+    old = fleet.serve(name, window=window(opened=opened, minutes=30))
     fleet.change(name)
     fleet.reach(name, lambda: fleet.hold(name) == "Window", what="the hold")
     assert fleet.revisions_of_pods(name) == {old}

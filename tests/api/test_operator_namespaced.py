@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from e2e.cluster import audit
 from tests.api.fleet import Fleet, Operator, pending, ready
 from tests.chart.helm import NAMESPACE, RELEASE, render
 
@@ -42,17 +41,7 @@ def operator(control_plane, tmp_path_factory):
 def fleet(operator, control_plane):
     fleet = Fleet(plane=control_plane, namespace=MINE)
     yield fleet
-    for one in fleet.list("llmdeployments"):
-        fleet.delete("llmdeployments", one["metadata"]["name"])
-
-
-def refused(plane):
-    """What its user asked for and did not get."""
-    events = [json.loads(line) for line in plane.audit_log.read_text().splitlines() if USER in line]
-    mine = [event for event in events if event["user"]["username"] == USER]
-    return {
-        f"{event['verb']} {event['requestURI']}" for event in mine if event.get("responseStatus", {}).get("code") == 403
-    }
+    fleet.clear()
 
 
 def test_it_serves_its_namespace_and_says_that_capacity_is_unknown(fleet, control_plane):
@@ -60,7 +49,7 @@ def test_it_serves_its_namespace_and_says_that_capacity_is_unknown(fleet, contro
     fleet.await_settled()
     assert fleet.condition("CapacityAvailable") == ("Unknown", "NodesNotReadable")
     assert fleet.condition("Ready") == ("True", "AllReplicasReady")
-    assert refused(control_plane) == set()
+    assert audit.refused(control_plane.audit_log, user=USER) == set()
 
 
 def test_it_leaves_other_namespaces_alone(fleet, operator, control_plane):

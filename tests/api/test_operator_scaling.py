@@ -59,7 +59,7 @@ def operator(control_plane, fleet, prometheus, tmp_path_factory):
         namespace=NAMESPACE,
         watch_namespaces=NAMESPACE,
         prometheus_url=prometheus.url,
-        prometheus_timeout_seconds="1",
+        prometheus_timeout_seconds="10",
         tick_seconds="0.2",
         debounce_seconds="0.1",
     ) as running:
@@ -138,7 +138,7 @@ def test_without_good_answers_nothing_falls_and_it_is_told(fleet, busy, promethe
     assert min(sum(map(ready, state)) for state in mine) == 3
     prometheus.mend()
     fleet.await_settled(busy, replicas=1)
-    assert fleet.condition("MetricsAvailable", busy) == ("True", "Available")
+    fleet.until(lambda: fleet.condition("MetricsAvailable", busy) == ("True", "Available"), what="metrics again")
 
 
 def test_a_restart_writes_nothing_though_it_has_no_metrics_at_first(fleet, busy, operator, prometheus):

@@ -65,7 +65,7 @@ class WriteGate:
 
     def __enter__(self):
         self._thread.start()
-        port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(60)
         self.kubeconfig = self._folder / "gate.kubeconfig"
         cluster = {"name": "modelfleet", "cluster": {"server": f"http://127.0.0.1:{port}"}}
         user = {"name": "modelfleet", "user": {"token": "none-is-needed"}}
@@ -73,7 +73,7 @@ class WriteGate:
         return self
 
     def __exit__(self, *_):
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(20)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=10)
         self._loop.close()
@@ -86,7 +86,7 @@ class WriteGate:
                 self.spent, self._left = False, writes
                 self._changed.notify_all()
 
-        asyncio.run_coroutine_threadsafe(change(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(change(), self._loop).result(60)
 
     async def _start(self) -> int:
         self._upstream = aiohttp.ClientSession(

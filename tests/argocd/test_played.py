@@ -44,6 +44,15 @@ def settled(**spec: Any) -> StagedCluster:
     return fleet
 
 
+def in_a_step() -> StagedCluster:
+    """A canary in its first step, which the judge neither ends nor lets go on."""
+    fleet = settled()
+    fleet.says = verdict("Inconclusive")
+    fleet.update()
+    fleet.until(lambda: fleet.rollout.get("phase") == "Step")
+    return fleet
+
+
 def played(fleet: StagedCluster, *, turns: int = 40) -> list[str]:
     """What is shown meanwhile, each change once."""
     seen: list[str] = []
@@ -81,10 +90,7 @@ def test_after_a_revert_in_git_it_is_healthy_again():
 
 
 def test_a_pause_by_hand_and_its_end():
-    fleet = settled()
-    fleet.says = verdict("Inconclusive")
-    fleet.update()
-    fleet.until(lambda: fleet.rollout.get("phase") == "Step")
+    fleet = in_a_step()
     fleet.act_on("pause 1")
     assert played(fleet, turns=5) == ["Progressing", "Suspended"]
     fleet.act_on("resume 2")
@@ -101,10 +107,7 @@ def test_a_step_that_waits_for_a_person():
 
 
 def test_an_abort_by_hand():
-    fleet = settled()
-    fleet.says = verdict("Inconclusive")
-    fleet.update()
-    fleet.until(lambda: fleet.rollout.get("phase") == "Step")
+    fleet = in_a_step()
     fleet.act_on("abort 1")
     assert played(fleet) == ["Progressing", "Degraded"]
 
@@ -133,10 +136,7 @@ def test_going_back_by_hand_is_a_persons_word_and_no_failure():
 
 
 def test_suspended_in_the_middle_of_a_canary():
-    fleet = settled()
-    fleet.says = verdict("Inconclusive")
-    fleet.update()
-    fleet.until(lambda: fleet.rollout.get("phase") == "Step")
+    fleet = in_a_step()
     fleet.change(suspend=True)
     assert played(fleet, turns=5) == ["Progressing", "Suspended"]
 

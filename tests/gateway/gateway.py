@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 
+from e2e.cluster.process import free_ports
 from modelfleet.core.routing.model import ApiKey, Endpoint, Fleet, Revision, Served
 from modelfleet.gateway import headers
 from modelfleet.gateway.ads import AdsServer
@@ -100,7 +101,9 @@ async def gateway(
     """Start all of it; `edge` is the certificate of an edge that speaks TLS, `listener` further settings of it."""
     whole = Gateway(folder=folder, tls=edge is not None, **listener)
     whole.secrets = () if edge is None else (edge,)
-    port = await whole.ads.start(address="127.0.0.1:0", credentials=credentials)
+    # A server that comes back must find its port free: the kernel gives this one to nobody.
+    (port,) = free_ports(1)
+    await whole.ads.start(address=f"127.0.0.1:{port}", credentials=credentials)
     whole.publish()
     whole.envoy = Envoy(folder=folder, control_port=port, pki=pki)
     try:

@@ -10,6 +10,7 @@ import pytest
 from modelfleet.core.routing.model import ApiKey
 from modelfleet.gateway import headers
 from tests.gateway.engines import Engine, serving
+from tests.gateway.envoy import SECONDS
 from tests.gateway.gateway import KEY, Gateway, revision, served
 
 OTHER = ApiKey(tenant="team-b", key="key-of-team-b")
@@ -173,7 +174,7 @@ async def test_malformed_requests_reach_no_engine(gate: Gateway, sent: bytes):
         host, _, port = gate.address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(sent)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             head = await reader.readline()
         with contextlib.suppress(OSError):
             writer.close()

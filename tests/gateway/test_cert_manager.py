@@ -3,7 +3,6 @@
 Its controllers take minutes to build: the test runs where that was done (`python -m e2e.cluster build cert-manager`).
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import yaml
 
 from e2e.cluster import build
 from e2e.cluster.api_only import ApiServer
-from e2e.cluster.process import Child, wait_until
+from e2e.cluster.process import Child, ProcessError, wait_until
 from tests.chart.helm import NAMESPACE, render
 from tests.gateway.test_chart import CLIENT, SERVER, Installed, started, until
 
@@ -50,10 +49,11 @@ def made(api: ApiServer) -> Mapping[str, Mapping[str, str]]:
         found = {item["metadata"]["name"]: item.get("data") or {} for item in api.http.get(SECRETS).json()["items"]}
         return {name: found[name] for name in (SERVER, CLIENT) if set(found.get(name, ())) >= {"tls.crt", "tls.key"}}
 
-    def problem() -> str:
-        return json.dumps(api.kubectl("get", "certificates,certificaterequests,issuers", "-A", "-o", "wide"))
-
-    wait_until(lambda: len(read()) == len((SERVER, CLIENT)), what=f"both certificates: {problem()}", seconds=60)
+    try:
+        wait_until(lambda: len(read()) == len((SERVER, CLIENT)), what="both certificates", seconds=60)
+    except ProcessError as error:
+        seen = api.kubectl("get", "certificates,certificaterequests,issuers", "-A", "-o", "wide")
+        raise AssertionError(f"{error}; seen last:\n{seen}") from error
     return read()
 
 

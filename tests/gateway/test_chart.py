@@ -14,7 +14,7 @@ from e2e.cluster.process import free_ports
 from modelfleet.gateway.credentials import server_credentials
 from tests.chart.helm import NAMESPACE, only, render
 from tests.gateway.engines import Engine, serving
-from tests.gateway.envoy import Envoy, eventually
+from tests.gateway.envoy import SECONDS, Envoy, eventually
 from tests.gateway.gateway import Gateway, revision, served
 
 HOST = f"modelfleet-gateway-control.{NAMESPACE}.svc"
@@ -129,7 +129,7 @@ async def test_the_pre_stop_hook_waits_for_the_last_stream_and_asks_clients_to_l
         await installed.apply(served("chat", revision("r1", engine)))
         async with installed.ask({"model": "chat", "stream": True, "max_tokens": 3}) as response:
             first = await response.content.readuntil(b"\n\n")
-            hook = await installed.drain(60)
+            hook = await installed.drain(600)
 
             async def leaving() -> bool:
                 async with installed.ask(path="/v1/models", method="GET") as answer:
@@ -140,7 +140,7 @@ async def test_the_pre_stop_hook_waits_for_the_last_stream_and_asks_clients_to_l
             assert hook.returncode is None, "a stream is still open"
             engine.go_on.set()
             assert (first + await response.read()).endswith(b"data: [DONE]\n\n")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SECONDS):
             assert await hook.wait() == 0
 
 
@@ -153,7 +153,7 @@ async def test_the_pre_stop_hook_does_not_wait_for_ever(installed: Installed):
         async with installed.ask({"model": "chat", "stream": True}) as response:
             await response.content.readuntil(b"\n\n")
             hook = await installed.drain(2)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(SECONDS):
                 assert await hook.wait() == 0
             assert engine.open_streams == 1
             engine.go_on.set()

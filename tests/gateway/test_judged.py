@@ -20,6 +20,8 @@ from tests.gateway.gateway import Gateway, revision, served
 from tests.gateway.measuring import json_engine, stream_engine
 from tests.unit.adapters.prometheus_server import prometheus
 
+INTERVAL = 5
+"""Seconds of a block; a sample is fresh for one and a half, in which a busy machine must have scraped once."""
 BAD = b'data: {"error": {"message": "engine died", "code": 500}}\n\n'
 
 
@@ -61,7 +63,7 @@ async def test_what_clients_met_is_what_is_judged(gate: Gateway, tmp_path: Path)
 
             async def begun() -> bool:
                 # What a try may have shown before the window is not counted in its first block.
-                return time.time() > since + 2
+                return time.time() > since + INTERVAL
 
             await eventually(begun, what="the second block")
             await ask(gate, "hello", of="r1", times=5)
@@ -78,7 +80,7 @@ async def test_what_clients_met_is_what_is_judged(gate: Gateway, tmp_path: Path)
                     canary="r2",
                     since=since,
                     now=time.time(),
-                    interval_seconds=2,
+                    interval_seconds=INTERVAL,
                     warmup_seconds=0,
                     ttft_within=1,
                     inter_token_within=0.05,

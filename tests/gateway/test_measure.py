@@ -58,11 +58,11 @@ async def test_a_retry_is_one_request_and_several_attempts(gate: Gateway):
         counts = await counted(gate, measures.REQUESTS, {(*LABELS, "ok"): 20})
         await counted(gate, measures.STARTED, {LABELS: 20})
         await counted(gate, measures.INPUT_TOKENS, {LABELS: 140})
-        counts = await counted(gate, measures.ATTEMPTS, {LABELS: 20}, outcome="ok")
+        await counted(gate, measures.ATTEMPTS, {LABELS: 20}, outcome="ok")
+        counts = await counted(gate, measures.ATTEMPTS, {LABELS: len(bad.requests)}, outcome="unavailable")
         attempts = {labels[-1]: value for labels, value in counts.of(measures.ATTEMPTS).items()}
-        assert set(attempts) == {"ok", "unavailable", "unreachable"}
-        assert (attempts["ok"], attempts["unavailable"]) == (20, len(bad.requests)), "each try that failed is counted"
-        assert counts.one(measures.ATTEMPTS_STARTED) == sum(attempts.values())
+        assert set(attempts) == {"ok", "unavailable", "unreachable"}, "each try that failed is counted"
+        await counted(gate, measures.ATTEMPTS_STARTED, {LABELS: sum(attempts.values())})
         await counted(gate, measures.IN_FLIGHT, {LABELS: 0})
 
 
@@ -119,9 +119,10 @@ async def test_outcomes(gate: Gateway, script: Any, *, stream: bool, outcome: st
     engine = Engine(name="a", script=script)
     if script in {SILENT, TOOLS, FAILING}:
         engine.go_on.set()
+    # An engine that says something must not be cut off on a busy machine.
+    silence = Timeouts().silence if outcome != "timeout" else 2.0 if stream else 0.3
     async with serving(engine):
-        model = served("chat", revision("r1", engine), timeouts=Timeouts(silence=0.3))
-        await gate.apply(model)
+        await gate.apply(served("chat", revision("r1", engine), timeouts=Timeouts(silence=silence)))
         with contextlib.suppress(aiohttp.ClientPayloadError):
             async with gate.ask({**CHAT, "stream": stream}) as response:
                 await response.read()

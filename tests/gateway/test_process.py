@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from e2e.cluster.api_only import ApiServer
+from e2e.cluster.process import own_address
 from modelfleet.core import names
 from tests.gateway.cluster import Fleet, GatewayProcess
 from tests.gateway.engines import Engine, serving
@@ -64,7 +65,7 @@ async def whole(api_server: ApiServer, tmp_path: Path) -> AsyncIterator[Whole]:
 
 def engine(number: int) -> Engine:
     """An engine at an address of its own, on the port that all engines have."""
-    return Engine(name=f"e{number}", address=f"127.77.0.{number}", port=8000)
+    return Engine(name=f"e{number}", address=own_address(100 + number), port=8000)
 
 
 async def test_a_pod_comes_and_goes(whole: Whole):

@@ -3,7 +3,6 @@
 import contextlib
 import http.server
 import json
-import socket
 import subprocess
 import threading
 import time
@@ -12,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import yaml
+
+from e2e.cluster.process import free_ports
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -46,18 +47,13 @@ def http_server(answer: Callable[[http.server.BaseHTTPRequestHandler], Answer], 
         server.server_close()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def prometheus(*, folder: Path, scrape_configs: list[dict], until: str, at_least: int) -> Iterator[str]:
     """Start the real server; yield its URL once the query `until` answers with `at_least` series."""
     config = folder / "prometheus.yml"
-    config.write_text(yaml.safe_dump({"global": {"scrape_interval": "300ms"}, "scrape_configs": scrape_configs}))
-    url = f"http://127.0.0.1:{free_port()}"
+    # A scrape may take as long as its interval; one that takes longer ends the series.
+    config.write_text(yaml.safe_dump({"global": {"scrape_interval": "2s"}, "scrape_configs": scrape_configs}))
+    url = f"http://127.0.0.1:{free_ports(1)[0]}"
     command = [
         "prometheus",
         f"--config.file={config}",
@@ -72,15 +68,15 @@ def prometheus(*, folder: Path, scrape_configs: list[dict], until: str, at_least
             yield url
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
 
 
 def _await(*, url: str, query: str, at_least: int, process: subprocess.Popen, log: Path) -> None:
-    """Wait up to 15 s for scraped data; `Event.wait` paces the questions."""
-    deadline, seen = time.monotonic() + 15, "nothing"
+    """Wait up to 60 s for scraped data; `Event.wait` paces the questions."""
+    deadline, seen = time.monotonic() + 60, "nothing"
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{url}/api/v1/query?query={query}", timeout=2) as response:  # noqa: S310 - loopback
+            with urllib.request.urlopen(f"{url}/api/v1/query?query={query}", timeout=10) as response:  # noqa: S310 - loopback
                 seen = json.load(response)["data"]["result"]
             if len(seen) >= at_least:
                 return

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from e2e.cluster.process import free_ports
 from modelfleet.adapters.analysis import PrometheusAnalysis
 from modelfleet.adapters.asking import PrometheusOptions
 from modelfleet.core.judgement.question import CustomQuery, Question
 from modelfleet.core.judgement.window import window
 from modelfleet.ports import Analysis
-from tests.unit.adapters.prometheus_server import free_port, http_server, prometheus
+from tests.unit.adapters.prometheus_server import http_server, prometheus
 from tests.unit.judgement.counted import CANARY, POD, STABLE
 
 needs_prometheus = pytest.mark.skipif(shutil.which("promtool") is None, reason="apt-get install prometheus")
@@ -131,7 +132,7 @@ def server(tmp_path_factory):
         yield url
 
 
-async def fetch(url, asked, *, timeout_seconds=5.0):
+async def fetch(url, asked, *, timeout_seconds=30.0):
     source: Analysis
     source = adapter = PrometheusAnalysis(options=PrometheusOptions(url=url, timeout_seconds=timeout_seconds))
     try:
@@ -205,7 +206,7 @@ async def test_queries_of_the_users_own(server):
 
 
 async def test_trouble_is_told_once_and_nothing_is_made_up():
-    answers = await fetch(f"http://127.0.0.1:{free_port()}", question(custom=(CustomQuery("mine", "1"),)))
+    answers = await fetch(f"http://127.0.0.1:{free_ports(1)[0]}", question(custom=(CustomQuery("mine", "1"),)))
     assert not answers.series
     both, mine = answers.errors
     assert "cannot be reached" in both

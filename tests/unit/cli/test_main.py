@@ -24,8 +24,8 @@ def test_version_is_the_packages():
     assert runner.invoke(app, ["version"]).output.startswith("modelfleet 0.")
 
 
-def test_help_needs_neither_kopf_nor_a_cluster():
-    code = "import sys; import modelfleet.cli.main; print({'kopf', 'kubernetes'} & set(sys.modules))"
+def test_help_needs_neither_kopf_nor_a_cluster_nor_the_api():
+    code = "import sys; import modelfleet.cli.main; print({'kopf', 'kubernetes', 'pydantic'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

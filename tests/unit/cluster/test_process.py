@@ -31,26 +31,26 @@ def child(tmp_path):
 
 def test_the_pid_is_the_programs_own(child):
     demo = child("echo $$; exec sleep 60")
-    wait_until(lambda: bool(demo.tail()), what="a line", seconds=5, watched=[demo])
+    wait_until(lambda: bool(demo.tail()), what="a line", seconds=60, watched=[demo])
     assert demo.tail() == str(demo.pid)
 
 
 def test_waiting_ends_when_the_child_does_and_shows_its_words(child):
     demo = child("echo the port is taken; exit 3")
     with pytest.raises(ProcessError, match=r"(?s)demo ended while waiting for luck.*the port is taken"):
-        wait_until(lambda: False, what="luck", seconds=5, watched=[demo])
+        wait_until(lambda: False, what="luck", seconds=60, watched=[demo])
 
 
 def test_waiting_ends_when_time_is_up_and_shows_the_log(child):
     demo = child("echo still loading; exec sleep 60")
-    wait_until(lambda: bool(demo.tail()), what="a line", seconds=5)
+    wait_until(lambda: bool(demo.tail()), what="a line", seconds=60)
     with pytest.raises(ProcessError, match=r"(?s)luck did not happen in 0 s.*still loading"):
         wait_until(lambda: False, what="luck", seconds=0, watched=[demo])
 
 
 def test_stopping_asks_first(child):
     demo = child("trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.05; done")
-    wait_until(lambda: demo.tail() == "up", what="its start", seconds=5)
+    wait_until(lambda: demo.tail() == "up", what="its start", seconds=60)
     demo.stop()
     assert demo.tail() == "up\nasked"
     assert not demo.alive
@@ -58,7 +58,7 @@ def test_stopping_asks_first(child):
 
 def test_stopping_kills_who_does_not_listen(child):
     demo = child("trap '' TERM; echo up; while :; do sleep 0.05; done")
-    wait_until(lambda: demo.tail() == "up", what="its start", seconds=5)
+    wait_until(lambda: demo.tail() == "up", what="its start", seconds=60)
     demo.stop(grace_seconds=0.1)
     assert not demo.alive
 
@@ -86,7 +86,7 @@ def test_a_killed_test_run_leaves_no_child(tmp_path):
         pid = int(parent.stdout.readline())
         assert Path(f"/proc/{pid}").exists()
         parent.send_signal(signal.SIGKILL)
-    wait_until(lambda: served.started_at(pid) is None, what=f"the end of {pid}", seconds=5)
+    wait_until(lambda: served.started_at(pid) is None, what=f"the end of {pid}", seconds=60)
 
 
 def test_free_ports_are_distinct_and_not_in_use():

@@ -17,7 +17,7 @@ from tests.unit.core.cluster import Cluster, running, words
 
 PASSES = 80
 ORDERS = 6
-"""Of three writes, the most that are ever under way together."""
+"""Of up to three writes that are under way together, all; of four, the most there are, each one first and each one last."""
 SHAPES = {
     "Auto": (2, 3, {"capacity": "Auto"}),
     "Auto without a spare device": (2, 2, {"capacity": "Auto", "maxUnavailable": 1}),
@@ -111,7 +111,7 @@ def end(cluster: Cluster) -> object:
 def ordered(stage: Sequence[Action], *, turn: int) -> Sequence[Action]:
     """One of the orders in which the writes of a stage may land."""
     orders = list(itertools.permutations(stage))
-    return orders[turn % len(orders)]
+    return orders[turn * 5 % len(orders)]
 
 
 def described(action: Action) -> str:

@@ -15,7 +15,12 @@ def test_the_template_is_tried_before_it_is_stored_and_stored_before_it_runs() -
     check, record, run = DryRun(manifest={}, revision="r"), create("ControllerRevision"), create("Deployment")
     stable, mine, budget = create("Service", revision=""), create("Service"), create("PodDisruptionBudget", revision="")
     ordered = stages([check, record, run, stable, mine, budget])
-    assert ordered == [(check, stable, budget), (record, mine), (run,)]
+    assert ordered == [(check,), (record,), (run, stable, mine, budget)]
+
+
+def test_a_route_is_created_after_the_services_that_it_names() -> None:
+    service, route = create("Service"), create("HTTPRoute", revision="")
+    assert stages([route, service]) == [(service,), (route,)]
 
 
 def test_changes_of_replicas_keep_their_order_one_by_one() -> None:

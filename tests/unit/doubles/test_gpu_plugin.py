@@ -45,7 +45,7 @@ async def kubelet(folder: Path):
         await server.stop(grace=0)
 
 
-async def eventually(condition: Callable[[], object], *, seconds: float = 10) -> None:
+async def eventually(condition: Callable[[], object], *, seconds: float = 60) -> None:
     """Awaits a condition that other tasks bring about."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is awaited happens in gRPC, which sets no event
@@ -81,7 +81,7 @@ async def test_a_marked_device_is_reported_unhealthy_and_mended(plugin, folder):
     async with kubelet(folder) as service:
         await eventually(lambda: service.seen)
         async with grpc.aio.insecure_channel(f"unix://{folder}/modelfleet-gpu.sock") as channel:
-            stream = services.DevicePluginStub(channel).ListAndWatch(messages.Empty(), timeout=10)
+            stream = services.DevicePluginStub(channel).ListAndWatch(messages.Empty(), timeout=60)
             first = await stream.read()
             plugin.set_health(index=1, healthy=False)
             second = await stream.read()
@@ -100,6 +100,6 @@ async def test_a_container_is_told_its_own_devices(plugin, folder):
         async with grpc.aio.insecure_channel(f"unix://{folder}/modelfleet-gpu.sock") as channel:
             one = messages.ContainerAllocateRequest(devices_ids=wanted)
             answer = await services.DevicePluginStub(channel).Allocate(
-                messages.AllocateRequest(container_requests=[one]), timeout=5
+                messages.AllocateRequest(container_requests=[one]), timeout=60
             )
     assert dict(answer.container_responses[0].envs) == {"NVIDIA_VISIBLE_DEVICES": ",".join(wanted)}

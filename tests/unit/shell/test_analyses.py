@@ -88,7 +88,7 @@ class World:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - a thread's work: nothing tells of it
             await asyncio.sleep(0.001)
 

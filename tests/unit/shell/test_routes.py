@@ -98,6 +98,14 @@ async def test_an_api_server_that_is_busy_says_nothing_of_it(world: World) -> No
     assert isinstance(await world.find(), OwnedObject)
 
 
+async def test_a_deletion_that_no_watch_showed_is_found_and_whose_it_was_is_told(world: World) -> None:
+    world.api.route = route()
+    assert await world.routes.look() == set()
+    world.api.route = None
+    assert await world.routes.look() == {KEY}
+    assert await world.find() is None, "it is to be made again"
+
+
 async def test_a_known_route_is_not_asked_for(world: World) -> None:
     world.api.route = route()
     await world.routes.look()

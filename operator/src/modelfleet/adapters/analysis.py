@@ -5,7 +5,7 @@ Implements `ports.Analysis`. Must never raise out of `fetch()`, and must not cou
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -52,7 +52,9 @@ class PrometheusAnalysis:
         edges = question.edges
         if len(edges) <= 1:
             return Answers(asked=question, observed_at=observed_at)
-        counters, custom = await asyncio.gather(self._counters(question), self._custom(question))
+        counters, custom = await asyncio.gather(
+            self._counters(question, edges=edges), self._custom(question, edges=edges[-CUSTOM_VALUES:])
+        )
         series: dict[SeriesKey, Values] = {}
         for found in counters:
             series.update({} if isinstance(found, str) else found)
@@ -71,16 +73,14 @@ class PrometheusAnalysis:
         """Let the threads go; a query in flight ends at its own timeout."""
         self._server.close()
 
-    async def _counters(self, question: Question) -> list[_Found | str]:
-        edges = question.edges
+    async def _counters(self, question: Question, *, edges: Sequence[float]) -> list[_Found | str]:
         span = Span(start=edges[0], end=edges[-1], step=question.interval_seconds)
-        asked = [(of_engines(question), partial(_engines, question=question))]
+        asked = [(of_engines(question), partial(_engines, question=question, edges=edges))]
         if question.gateway:
-            asked.append((of_gateway(question), partial(_gateway, question=question)))
+            asked.append((of_gateway(question), partial(_gateway, edges=edges)))
         return await asyncio.gather(*(self._server.ask(query, read=read, span=span) for query, read in asked))
 
-    async def _custom(self, question: Question) -> Mapping[str, Values | str]:
-        edges = question.edges[-CUSTOM_VALUES:]
+    async def _custom(self, question: Question, *, edges: Sequence[float]) -> Mapping[str, Values | str]:
         span = Span(start=edges[0], end=edges[-1], step=question.interval_seconds)
         answers = await asyncio.gather(
             *(
@@ -93,7 +93,7 @@ class PrometheusAnalysis:
         return {custom.name: answer for custom, answer in zip(question.custom, answers, strict=True)}
 
 
-def _gateway(rows: Rows, *, question: Question) -> _Found:
+def _gateway(rows: Rows, *, edges: Sequence[float]) -> _Found:
     found = {}
     for row in rows:
         labels = row["metric"]
@@ -103,18 +103,18 @@ def _gateway(rows: Rows, *, question: Question) -> _Found:
             revision=labels[measures.REVISION],
             kind=labels.get(measures.OUTCOME, ""),
         )
-        found[key] = _values(row, edges=question.edges)
+        found[key] = _values(row, edges=edges)
     return found
 
 
-def _engines(rows: Rows, *, question: Question) -> _Found:
+def _engines(rows: Rows, *, question: Question, edges: Sequence[float]) -> _Found:
     """Read the pods' series. Where a release has a histogram under two names, both parts are of the newer one."""
     found: dict[SeriesKey, Values] = {}
     for row in sorted(rows, key=lambda row: _OLDEST_FIRST.get(row["metric"]["__name__"].rpartition("_")[0], 0)):
         labels = row["metric"]
         if part := _part(labels, question=question):
             key = SeriesKey(part=part, process=labels.get("pod", ""), kind=labels.get(REASON, ""))
-            found[key] = _values(row, edges=question.edges)
+            found[key] = _values(row, edges=edges)
     return found
 
 

@@ -1,7 +1,7 @@
 """The commands `modelfleet rollout …`.
 
 Sits at the very top, beside `main`: it parses words and hands over. It must not decide anything, and imports the
-Kubernetes client only when a command runs.
+Kubernetes client and the words for a status only when a command runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from modelfleet.cli import rollout_view as view
 from modelfleet.cli.options import Context, Name, Namespace
 from modelfleet.cli.screen import Output, Screen, as_json, write
 
@@ -54,8 +53,10 @@ def status(
 
     async def run(cluster: Cluster) -> None:
         if not watch:
+            from modelfleet.cli.rollout_view import describe  # noqa: PLC0415 - see the module
+
             obj = await cluster.read(name)
-            write(as_json(obj) if output is Output.json else view.describe(obj, now=_now()))
+            write(as_json(obj) if output is Output.json else describe(obj, now=_now()))
             return
         from modelfleet.cli.rollout_actions import follow  # noqa: PLC0415 - see the module
 

@@ -1,6 +1,6 @@
 """Writes to the person's terminal: in colour where there is one, and a rollout as one picture that lives.
 
-Sits under the commands. It must not read the cluster or choose the words.
+Sits under the commands. It must not read the cluster or choose the words, and imports who does only to show them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from typing import Any, Self
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
-
-from modelfleet.cli import rollout_view as view
 
 Json = Mapping[str, Any]
 
@@ -58,7 +56,9 @@ class Screen:
         self._seen = obj
         if self._is_live:
             return
-        line = as_json(obj, indent=None) if self._output is Output.json else view.headline(obj)
+        from modelfleet.cli.rollout_view import headline  # noqa: PLC0415 - see the module
+
+        line = as_json(obj, indent=None) if self._output is Output.json else headline(obj)
         if line != self._last:
             self._last = line
             write(line)
@@ -68,7 +68,9 @@ class Screen:
         return self._console.is_terminal and self._output is Output.text
 
     def _picture(self) -> Text:
-        return _painted(view.describe(self._seen, now=datetime.now(UTC))) if self._seen else Text("")
+        from modelfleet.cli.rollout_view import describe  # noqa: PLC0415 - see the module
+
+        return _painted(describe(self._seen, now=datetime.now(UTC))) if self._seen else Text("")
 
 
 def as_json(obj: Json, *, indent: int | None = 2) -> str:

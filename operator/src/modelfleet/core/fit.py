@@ -4,7 +4,7 @@ Must not know rollouts or scaling: it counts devices.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,6 @@ class Room:
 
     replicas: int
     largest_node: int
-    missing: str = field(default="", compare=False)
 
 
 PRODUCT_LABEL = "nvidia.com/gpu.product"
@@ -66,7 +65,7 @@ def room(*, want: Want, nodes: Iterable[Node], claims: Iterable[Claim]) -> Room:
 
     >>> cordoned = Node(name="n", labels={}, allocatable={"nvidia.com/gpu": 4}, schedulable=False)
     >>> room(want=want, nodes=[cordoned], claims=[])
-    Room(replicas=0, largest_node=4, missing='')
+    Room(replicas=0, largest_node=4)
     """
     equipped = [node for node in nodes if _has_devices(node, want)]
     suitable = [node for node in equipped if _takes_pods(node, want)]

@@ -16,7 +16,6 @@ KIND = "LLMDeployment"
 PLURAL = "llmdeployments"
 
 FIELD_MANAGER = "modelfleet"
-METADATA_MANAGER = "modelfleet-meta"
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY_VALUE = "modelfleet"

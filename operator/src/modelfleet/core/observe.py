@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from modelfleet.core import names
-from modelfleet.core.fit import Claim, Node
-from modelfleet.core.render.pod import PRODUCT_LABEL
+from modelfleet.core.fit import PRODUCT_LABEL, Claim, Node
 from modelfleet.core.world import Job, LastWords, OwnedObject, Replica, StoredRevision, Workload
 
 Json = Mapping[str, Any]

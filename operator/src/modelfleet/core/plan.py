@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from modelfleet.core import names
 from modelfleet.core.scaling.target import Recommendation
 
 
@@ -113,22 +112,22 @@ class Plan:
 def stages(actions: Iterable[Action]) -> list[tuple[Action, ...]]:
     """Order a plan's writes; those of one stage need nothing of each other and may be under way together.
 
-    First the question whether the template is good, beside what belongs to no revision; then what a revision needs,
-    its stored template above all; then everything else, one by one as planned.
+    First the question whether the template is good; then it is stored; then whatever else is new is created, all at
+    once; then everything else, one by one as planned. A new replica waits for three answers, not for the slowest Service.
     """
     ordered = sorted(enumerate(actions), key=lambda item: (_stage(item[1]), item[0]))
     groups = groupby(ordered, key=lambda item: (_stage(item[1]), item[0] if _stage(item[1]) == LAST_STAGE else 0))
     return [tuple(action for _, action in group) for _, group in groups]
 
 
-LAST_STAGE = 2
+LAST_STAGE = 3
 
 
 def _stage(action: Action) -> int:
     match action:
         case DryRun():
             return 0
-        case Create() if action.manifest["kind"] not in {"Deployment", "HTTPRoute"}:
-            return int(names.REVISION in action.manifest["metadata"]["labels"])
+        case Create():
+            return {"ControllerRevision": 1, "HTTPRoute": LAST_STAGE}.get(action.manifest["kind"], 2)
         case _:
             return LAST_STAGE

@@ -5,6 +5,7 @@ what runs.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import promql_parser
 
@@ -56,9 +57,17 @@ def _query(spec: LLMDeploymentSpec) -> Problem | None:
                 " known are $namespace, $name, $canary and $stable"
             )
             return Problem(reason="QueryInvalid", message=message)
-        try:
-            promql_parser.parse(metric.query.replace("$", "_"))
-        except ValueError as error:
-            message = f"the query of rollout.analysis.metrics[{metric.name}] cannot be read: {error}"
+        if wrong := _unreadable(metric.query):
+            message = f"the query of rollout.analysis.metrics[{metric.name}] cannot be read: {wrong}"
             return Problem(reason="QueryInvalid", message=message)
     return None
+
+
+@lru_cache(maxsize=1024)
+def _unreadable(query: str) -> str:
+    """Say why it is no PromQL; empty when it is. Every pass asks several times about the same few."""
+    try:
+        promql_parser.parse(query.replace("$", "_"))
+    except ValueError as error:
+        return str(error)
+    return ""

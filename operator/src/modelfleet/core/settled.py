@@ -41,7 +41,7 @@ def settle(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rollout:
 
 def _settling(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Settling:
     spec, memory = snapshot.spec, course.memory
-    assert spec is not None  # noqa: S101 - see applies()
+    assert spec is not None  # noqa: S101 - decide() answers an unreadable spec first
     live = {w.revision for w in snapshot.workloads if w.replicas} | {r.revision for r in snapshot.replicas}
     # An Envoy that says nothing must not hold devices for ever: the pod's own grace covers what it still sends.
     patience = snapshot.now - memory.weighed_at > snapshot.settings.ack_timeout_seconds

@@ -86,7 +86,7 @@ class StoredRevision:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnedObject:
-    """A Service or PodDisruptionBudget: enough to see whether it still is what was rendered."""
+    """A Service, PodDisruptionBudget, NetworkPolicy or HTTPRoute: enough to see whether it still is what was rendered."""
 
     kind: str
     name: str

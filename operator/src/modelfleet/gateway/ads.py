@@ -19,8 +19,9 @@ from modelfleet.gateway.stream import Rejection, Stream
 log = structlog.get_logger(__name__)
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
-HOLD_SECONDS = 1.0
-"""How long routes wait for an Envoy to ask for a new cluster's endpoints; it does so within milliseconds."""
+HOLD_SECONDS = 5
+"""How long routes wait for an Envoy to ask for a new cluster's endpoints: it does so within milliseconds, but without a core
+for itself within seconds, and a route to a cluster that it does not have answers 503."""
 LARGEST_MESSAGE_BYTES = 64 * 1024 * 1024
 KEEPALIVE = (
     ("grpc.keepalive_time_ms", 10_000),
@@ -93,7 +94,7 @@ class AdsServer:
                 wake.clear()
                 await self._write(stream, context, waited=False)
                 holding = self._snapshot is not None and stream.waiting(self._snapshot)
-                if not await _woken(wake, seconds=HOLD_SECONDS if holding else None):
+                if not await _woken(wake, held=holding):
                     await self._write(stream, context, waited=True)
             await reading
         finally:
@@ -122,10 +123,14 @@ class AdsServer:
                 await context.write(response)
 
 
-async def _woken(event: asyncio.Event, *, seconds: float | None) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True
+async def _woken(event: asyncio.Event, *, held: bool) -> bool:
+    """Wait for the event; False when a hold ends without it.
+
+    A hold is counted second by second: where this process had no core meanwhile, what came must be read before it counts.
+    """
+    for _ in range(HOLD_SECONDS if held else 0):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await event.wait()
+            return True
+    return False if held else await event.wait()

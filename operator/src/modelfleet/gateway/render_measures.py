@@ -25,10 +25,9 @@ _OF_REQUEST = {
     measures.REVISION: f"%METADATA(CLUSTER:{headers.METADATA}:revision)%",
     measures.TENANT: _KNOWN.format("tenant"),
 }
-_OF_TRY = {**_OF_REQUEST, measures.TENANT: f"%REQ({headers.TENANT})%"}
-"""A try sees no notes of the filters, but only what passed them is ever tried: its header is not the client's."""
-_OF_LIMITED = {**_OF_REQUEST, measures.TENANT: f"%REQ({headers.TENANT})%"}
-"""Refused before the filters could note anything; only a tenant that the chart names has a limit."""
+_BY_HEADER = {**_OF_REQUEST, measures.TENANT: f"%REQ({headers.TENANT})%"}
+"""Where there are no notes of the filters. A try sees none, but only what passed the filters is ever tried: its header is
+not the client's. What a limit refused has none yet; only a tenant that the chart names has a limit."""
 _FIRST_TOKEN = "%COMMON_DURATION(DS_RX_BEG:US_RX_BODY_BEG:ms)%"  # noqa: S105 - no password
 
 _ENDING = "%RESPONSE_CODE% ,%RESPONSE_FLAGS%, "
@@ -60,7 +59,7 @@ def request_logs() -> list[Any]:
     never_tried = {"or_filter": {"filters": [_tried(None), no_host]}}
     return [
         _counts(_counter(measures.REQUESTS), when=[known]),
-        _counts(_counter(measures.REQUESTS, of=_OF_LIMITED), when=[{"response_flag_filter": {"flags": ["RL"]}}]),
+        _counts(_counter(measures.REQUESTS, of=_BY_HEADER), when=[{"response_flag_filter": {"flags": ["RL"]}}]),
         _counts(_histogram(measures.DURATION, value="%DURATION%", only="ok"), when=[known]),
         _counts(_histogram(measures.TTFT, value=_FIRST_TOKEN), when=streamed),
         *(
@@ -77,9 +76,9 @@ def try_logs() -> list[Any]:
     unconnected = _all([_types(ENDED), {"response_flag_filter": {"flags": ["UF", "UO"]}}])
     began = {"or_filter": {"filters": [_types(BEGAN), unconnected]}}
     return [
-        _counts(_counter(measures.STARTED, of=_OF_TRY), when=[began, _tried("1")]),
-        _counts(_counter(measures.ATTEMPTS_STARTED, of=_OF_TRY), when=[began]),
-        _counts(_counter(measures.ATTEMPTS, of=_OF_TRY), when=[_types(ENDED)]),
+        _counts(_counter(measures.STARTED, of=_BY_HEADER), when=[began, _tried("1")]),
+        _counts(_counter(measures.ATTEMPTS_STARTED, of=_BY_HEADER), when=[began]),
+        _counts(_counter(measures.ATTEMPTS, of=_BY_HEADER, ending=_ENDING_OF_TRY), when=[_types(ENDED)]),
         _counts(_running(measures.IN_FLIGHT), when=[_types(BEGAN, ENDED)]),
     ]
 
@@ -91,9 +90,11 @@ def labels(**values: str) -> Any:
     return found
 
 
-def _counter(measure: Measure, *, value: str = "", of: Mapping[str, str] = _OF_REQUEST) -> Json:
+def _counter(
+    measure: Measure, *, value: str = "", of: Mapping[str, str] = _OF_REQUEST, ending: str = _ENDING_OF_REQUEST
+) -> Json:
     amount: Json = {"value_format": value} if value else {"value_fixed": 1}
-    return {"counters": [{"stat": _stat(measure, of=of), **amount}]}
+    return {"counters": [{"stat": _stat(measure, of=of, ending=ending), **amount}]}
 
 
 def _histogram(measure: Measure, *, value: str, only: measures.Outcome | None = None) -> Json:
@@ -103,13 +104,18 @@ def _histogram(measure: Measure, *, value: str, only: measures.Outcome | None = 
 
 def _running(measure: Measure) -> Json:
     pair = {"add_log_type": BEGAN, "sub_log_type": ENDED}
-    return {"gauges": [{"stat": _stat(measure, of=_OF_TRY), "value_fixed": 1, "add_subtract": pair}]}
+    return {"gauges": [{"stat": _stat(measure, of=_BY_HEADER), "value_fixed": 1, "add_subtract": pair}]}
 
 
-def _stat(measure: Measure, *, of: Mapping[str, str], only: measures.Outcome | None = None) -> Json:
+def _stat(
+    measure: Measure,
+    *,
+    of: Mapping[str, str],
+    ending: str = _ENDING_OF_REQUEST,
+    only: measures.Outcome | None = None,
+) -> Json:
     tags: list[Json] = [{"name": label, "value_format": of[label]} for label in measures.OF_REQUEST]
     if only or measures.OUTCOME in measure.labels:
-        ending = _ENDING_OF_TRY if of is _OF_TRY else _ENDING_OF_REQUEST
         tags.append({"name": measures.OUTCOME, "value_format": ending, "rules": _outcomes(only)})
     return {"name": measure.stat, "tags": tags}
 

@@ -66,7 +66,7 @@ class Cache:
         if deleted:
             if seen is not None and seen.uid == meta["uid"]:
                 self._set(key, where, None)
-        elif seen is None or version >= seen.version:
+        elif seen is None or version > seen.version:  # the echo of our own write tells nothing new
             entry = _Entry(
                 version=version,
                 uid=meta["uid"],

@@ -43,20 +43,37 @@ class Listing:
         Raises:
             ApiProblem: a listing failed; what was not listed stays as it was.
         """
-        lost = await self._kind(api_version=names.API_VERSION, kind=names.KIND)
+        lost = await self._take_in(api_version=names.API_VERSION, kind=names.KIND)
         for api_version, _, kind in OWNED:
-            lost |= await self._kind(api_version=api_version, kind=kind, selector=names.OWNED_SELECTOR)
+            lost |= await self._take_in(api_version=api_version, kind=kind, selector=names.OWNED_SELECTOR)
         if self._read_nodes:
             for body in await self._kube.list(api_version="v1", kind="Node"):
                 self._cache.observe(body)
         return lost
 
-    async def _kind(self, *, api_version: str, kind: str, selector: str = "") -> set[Key]:
-        before = self._cache.known(kind=kind)
-        listed: set[str] = set()
-        for namespace in self._namespaces:
-            bodies = await self._kube.list(api_version=api_version, kind=kind, namespace=namespace, selector=selector)
-            for body in bodies:
-                listed.add(body["metadata"]["uid"])
-                self._cache.observe(body)
-        return self._cache.drop(kind=kind, known=before - listed)
+    async def _take_in(self, *, api_version: str, kind: str, selector: str = "") -> set[Key]:
+        return await take_in(
+            self._cache,
+            kube=self._kube,
+            namespaces=self._namespaces,
+            api_version=api_version,
+            kind=kind,
+            selector=selector,
+        )
+
+
+async def take_in(
+    cache: Cache, *, kube: Kube, namespaces: tuple[str, ...], api_version: str, kind: str, selector: str = ""
+) -> set[Key]:
+    """Take in what exists of a kind and drop what does not; returns the LLMDeployments that lost something.
+
+    Raises:
+        ApiProblem: a listing failed; nothing is dropped.
+    """
+    before = cache.known(kind=kind)
+    listed: set[str] = set()
+    for namespace in namespaces:
+        for body in await kube.list(api_version=api_version, kind=kind, namespace=namespace, selector=selector):
+            listed.add(body["metadata"]["uid"])
+            cache.observe(body)
+    return cache.drop(kind=kind, known=before - listed)

@@ -5,6 +5,7 @@ Stops with an error on a lost Lease or a dead worker: the Deployment starts it a
 
 import asyncio
 import contextlib
+import gc
 import secrets
 import signal
 import socket
@@ -39,10 +40,14 @@ from modelfleet.shell.queue import WorkQueue
 from modelfleet.shell.routes import Routes
 
 log = structlog.get_logger(__name__)
+COLLECT_AFTER = 20_000
+"""New containers between two searches for cycles. By Python's 700, every few events of a watch, they take a tenth of the CPU."""
 
 
 def run() -> None:
     """Run until SIGTERM, or until the Lease is lost (then the exit status is 1)."""
+    gc.freeze()  # modules stay: there is nothing to be found in them
+    gc.set_threshold(COLLECT_AFTER)
     telemetry.configure_logging()
     try:
         settings = settings_module.load()

@@ -19,6 +19,7 @@ from modelfleet.core import names, observe
 from modelfleet.core.render.objects import HTTP_ROUTE, HTTP_ROUTE_API
 from modelfleet.core.world import OwnedObject, RouteObstacle
 from modelfleet.shell.cache import Cache
+from modelfleet.shell.listing import take_in
 from modelfleet.shell.queue import Key, WorkQueue
 
 log = structlog.get_logger(__name__)
@@ -47,22 +48,26 @@ class Routes:
         self._refused: dict[Key, tuple[int, float, str]] = {}
         self.missing = ""
 
-    async def look(self) -> None:
-        """Find out whether HTTPRoutes can be read, and take in those of ours.
+    async def look(self) -> set[Key]:
+        """Find out whether HTTPRoutes can be read, and take in those of ours; returns the LLMDeployments that lost theirs.
 
         Raises:
             ApiProblem: the API server did not say either.
         """
         try:
-            for namespace in self._namespaces:
-                for body in await self._kube.list(
-                    api_version=HTTP_ROUTE_API, kind=HTTP_ROUTE, namespace=namespace, selector=names.OWNED_SELECTOR
-                ):
-                    self._cache.observe(body)
-            self.missing = ""
+            lost = await take_in(
+                self._cache,
+                kube=self._kube,
+                namespaces=self._namespaces,
+                api_version=HTTP_ROUTE_API,
+                kind=HTTP_ROUTE,
+                selector=names.OWNED_SELECTOR,
+            )
         except (Gone, Refused) as error:
             self.missing = str(error)
-            self._cache.drop(kind=HTTP_ROUTE, known=self._cache.known(kind=HTTP_ROUTE))
+            return self._cache.drop(kind=HTTP_ROUTE, known=self._cache.known(kind=HTTP_ROUTE))
+        self.missing = ""
+        return lost
 
     async def keep(self, *, queue: WorkQueue, seconds: float) -> None:
         """Watch while there is something to watch, and look every so many seconds whether there is."""
@@ -72,7 +77,8 @@ class Routes:
             try:
                 while self.missing == before:
                     await asyncio.sleep(seconds)
-                    await self._look_again()
+                    for key in await self._look_again():
+                        queue.add(key)
             finally:
                 for task in watching:
                     task.cancel()
@@ -81,11 +87,12 @@ class Routes:
             for key in self._concerned():
                 queue.add(key)
 
-    async def _look_again(self) -> None:
+    async def _look_again(self) -> set[Key]:
         try:
-            await self.look()
+            return await self.look()
         except ApiProblem as error:
             log.warning("gateway_api.unknown", error=str(error))
+            return set()
 
     def _watchers(self, queue: WorkQueue) -> list[Watcher]:
         def see(body: Mapping[str, Any], deleted: bool) -> None:  # noqa: FBT001 - an event's own two words

@@ -1,4 +1,4 @@
-"""Whole manifests: ControllerRevision, Deployment, Services and PodDisruptionBudget of one LLMDeployment.
+"""Whole manifests of what one LLMDeployment owns, but for the pod template and an evaluation's Job.
 
 Must not decide anything: what exists and how many replicas it has is told by the caller.
 """
@@ -73,7 +73,6 @@ def deployment(snapshot: Snapshot, *, revision: str, template: Mapping[str, Any]
             snapshot,
             name=names.revision_name(name=snapshot.name, revision=revision),
             revision=revision,
-            annotations={},
         ),
         "spec": {
             "replicas": replicas,
@@ -167,7 +166,7 @@ def disruption_budget(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": _metadata(snapshot, name=snapshot.name, revision=None, annotations={}),
+        "metadata": _metadata(snapshot, name=snapshot.name, revision=None),
         "spec": {
             "maxUnavailable": 1,
             "unhealthyPodEvictionPolicy": "AlwaysAllow",

@@ -8,6 +8,7 @@ from typing import Any
 
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
 from modelfleet.core import names
+from modelfleet.core.fit import PRODUCT_LABEL
 from modelfleet.core.render.overlay import merge
 from modelfleet.core.world import RenderSettings
 
@@ -20,7 +21,6 @@ EXIT_SECONDS = 10
 START_SECONDS = 3600
 """Longest time a replica may take to answer its first token: downloading hundreds of GB included."""
 USER = 10001
-PRODUCT_LABEL = "nvidia.com/gpu.product"
 
 
 def served_name(spec: LLMDeploymentSpec, *, name: str) -> str:

@@ -12,9 +12,6 @@ from modelfleet.core.rollout.memory import Answer, Memory, Override, Result
 from modelfleet.core.rollout.move import abort
 from modelfleet.core.rollout.stages import ALL
 
-GOES_ANYWHERE = ("abort", "rollback-to")
-"""Verbs that are right whatever rolls out, and also while suspended."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Course:

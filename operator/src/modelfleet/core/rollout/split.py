@@ -4,7 +4,7 @@ Beside `targets.py`, which knows only one goal: everything to the new one. Pure 
 one step, derived from what is observed. With `desired` D, `max_surge` s and `max_unavailable` u:
 
 * a revision below its goal gets a device before one above it gives any, stable before new;
-* replicas in all never exceed D + s by our asking (InPlace: D), or `allowed` where a whole second set is wanted;
+* replicas in all never exceed D + s by our asking (InPlace: D), or both goals where a whole second set is wanted;
 * ready replicas in all never fall below D by our doing (D - u when no device is free; InPlace: D - max(1, u));
 * stable never falls below `least`: something routes to it.
 """
