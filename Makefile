@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# More than cores: a test of a rollout waits most of its time.
-WORKERS ?= 4
+# As many as cores that are common: each has an API server of its own, which costs more than waiting does.
+WORKERS ?= 2
 # Where it is set, every process that a test starts would compile the whole package again.
 export PYTHONDONTWRITEBYTECODE :=
 
