@@ -38,7 +38,9 @@ ROLLOUT: dict[str, Any] = {
     "abortScaleDownDelaySeconds": 5,
 }
 PARALLEL = "--max-num-seqs={}"
-BETTER, WORSE = PARALLEL.format(16), PARALLEL.format(1)
+ENOUGH = 16
+"""Requests at once that nobody has to wait for."""
+WORSE = PARALLEL.format(1)
 
 
 class RolloutError(Exception):
@@ -52,13 +54,16 @@ def show(*, namespace: str, name: str, by: Edge, console: Console) -> None:
         RolloutError: one of them did not end in time, or otherwise than by itself.
     """
     llm = Llm(namespace=namespace, name=name)
-    spec, before = llm.body()["spec"], serving(llm.status())
+    body, before = llm.body(), serving(llm.status())
+    spec = body["spec"]
+    # Another number each time: to go back to what a demo before promoted would not be judged.
+    better = PARALLEL.format(ENOUGH + body["metadata"]["generation"])
     # One replica is enough here: what is shown is not scaling.
     llm.patch({"rollout": ROLLOUT, "scaling": {"maxReplicas": 1}})
     fleet.stop_load(namespace=namespace)
     fleet.send_load(namespace=namespace, name=name, streams=STREAMS, seconds=2 * SECONDS, tokens=TOKENS, by=by)
     try:
-        _ask(llm, console=console, argument=BETTER, why="more requests at once")
+        _ask(llm, console=console, argument=better, why="more requests at once")
         now = _until(llm, lambda s: serving(s) not in {"", before}, what="a promotion", console=console)
         console.print(f"[green]✓[/] promoted by itself: {serving(now)} has all the traffic")
         _ask(llm, console=console, argument=WORSE, why="one request at a time, so others wait")
