@@ -19,7 +19,7 @@ from modelfleet.cli.rollout_view import serving as stable
 
 WAITS = ("False", "InsufficientGPU")
 MORE = 56
-"""Clients that join in the middle."""
+"""Clients that join in the middle, with long answers: of short ones few are in an engine at any moment."""
 ours = pytest.mark.skipif(external.configured() is not None, reason="takes GPUs, or a node, that may be somebody's")
 
 
@@ -131,7 +131,7 @@ def test_it_scales_by_itself_in_the_middle(serving: Llm, edge: Edge) -> None:
         prober.await_flow()
         serving.change()
         new = begun(serving)
-        with streams(serving, count=MORE, tokens=24, pod="more", by=edge) as rise:
+        with streams(serving, count=MORE, pod="more", by=edge) as rise:
             out = follow(serving, "scale-out", lambda status: status["scaling"]["desired"] == 2)
             assert told(out, "revision") == new, "in the middle"
             promoted(serving, revision=new)
