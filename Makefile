@@ -64,8 +64,8 @@ test: lint types imports $(STAMP) ## Everything that needs no container: the REA
 	$(BIN)/python -m e2e.cluster build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm glua
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly and not story"
 
-test-nightly: $(STAMP) ## What takes too long for every change
-	$(BIN)/pytest -q tests -m nightly --hypothesis-profile=default
+test-nightly: $(STAMP) ## What takes too long for every change: many histories, and other examples every time
+	$(BIN)/pytest -q tests/property --hypothesis-profile=nightly
 
 test-runtime: $(STAMP) ## The supervisor on real vLLM, inside the built image (root, about 10 minutes)
 	$(BIN)/pytest -q runtime-image/tests -m runtime

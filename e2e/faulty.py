@@ -30,7 +30,7 @@ class Plugin:
         await self.broken(scope, receive, send)
 
     async def broken(self, scope: Any, receive: Any, send: Any) -> None:
-        """Do what is wrong."""
+        """Do what is wrong, and what is right if anything is left of it."""
         await self._app(scope, receive, send)
 
     async def _answer(self, send: Any, *, status: int, kind: str, text: str) -> None:
@@ -65,4 +65,4 @@ class Dies(Plugin):
     async def broken(self, scope: Any, receive: Any, send: Any) -> None:
         if self._asked > LIVES:
             os.kill(os.getpid(), signal.SIGKILL)
-        await self._app(scope, receive, send)
+        await super().broken(scope, receive, send)

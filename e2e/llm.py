@@ -30,6 +30,8 @@ env:
 """)
 """The leanest vLLM: three of them share two cores."""
 
+RESOURCES = {"requests": {"cpu": "100m", "memory": "512Mi"}}
+
 START_SECONDS = 600.0
 """A start takes 20 s alone; several at once on a busy machine take minutes."""
 SAID_SECONDS = 120.0
@@ -54,7 +56,7 @@ class Llm:
         words: dict[str, Any] = {
             "model": {"uri": fleet.model_uri(self.model)},
             "engine": {**ENGINE, "args": [*ENGINE["args"], *args]},
-            "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}},
+            "resources": RESOURCES,
             "drain": {"timeoutSeconds": DRAIN_SECONDS},
             **({} if "scaling" in spec else {"replicas": 1}),
             **spec,

@@ -33,8 +33,8 @@ def ask(port: int, path: str, *, seconds: float = 30) -> httpx.Response:
 
 
 START_SECONDS = 120.0
-STOP_SECONDS = 60.0
 """Its imports alone take many seconds where other work has the cores."""
+STOP_SECONDS = 60.0
 
 
 class OperatorProcess:

@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from e2e.cluster.api_only import ApiServer
 from e2e.cluster.paths import CRD_DIR
 
 # Kubernetes' own programs live for seconds here, and a third of their CPU time would be garbage collection.
 os.environ.setdefault("GOGC", "400")
+# What `make test-nightly` explores: other examples every time.
+settings.register_profile("nightly", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="session")

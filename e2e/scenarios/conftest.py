@@ -11,7 +11,7 @@ import pytest
 from e2e import fleet
 from e2e.conftest import Cluster, own_llm
 from e2e.edge import Edge
-from e2e.llm import ENGINE, Llm
+from e2e.llm import ENGINE, RESOURCES, Llm
 from e2e.rollouts import CANARY
 
 AS_APPLIED: dict[str, Any] = {
@@ -19,7 +19,7 @@ AS_APPLIED: dict[str, Any] = {
     "scaling": None,
     "template": None,
     "engine": ENGINE,
-    "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": None},
+    "resources": {**RESOURCES, "limits": None},
     "rollout": {"strategy": "RollingUpdate", "canary": None, "blueGreen": None},
 }
 """What a test may have changed, as a merge patch."""

@@ -10,7 +10,7 @@ import pytest
 
 from e2e import fleet
 from e2e.cluster import external, whole
-from e2e.llm import Llm, restarts, uids
+from e2e.llm import RESOURCES, Llm, restarts, uids
 from e2e.streams import streams
 
 WINDOW_SECONDS = 30
@@ -30,7 +30,7 @@ def one(shared: Llm) -> Llm:
     """One replica that answers two requests at a time: others queue."""
     spec = scaling(type="QueueDepth", target=3)
     # A CPU limit is what the stand-in for GPU utilisation measures against.
-    resources = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "1"}}
+    resources = {**RESOURCES, "limits": {"cpu": "1"}}
     shared.apply(args=("--max-num-seqs=2",), resources=resources, scaling=spec)
     shared.await_settled(replicas=1)
     return shared

@@ -7,7 +7,7 @@ from modelfleet.core.decide import decide
 from modelfleet.core.rollout.targets import UNLIMITED, Count, Inputs, next_targets
 from tests.unit.core.cluster import Cluster, words
 
-fast = settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+fast = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -54,5 +54,13 @@ def test_advice_of_the_supervisor_stands_alone():
     assert failed("EngineDied", "ended by SIGKILL; see the log").message == "ended by SIGKILL; see the log"
 
 
+def test_what_a_stock_image_says_is_no_advice():
+    replica = Replica(
+        name="p", uid="u", resource_version="1", revision="r", ready=False, in_rotation=True,
+        waiting_reason="CrashLoopBackOff", message="loading; 3 of 4 shards\ntorch: CUDA out of memory; tried 2 GiB",
+    )  # fmt: skip
+    assert diagnose([replica]).message == f"torch: CUDA out of memory; tried 2 GiB; {ADVICE['OutOfMemory']}"
+
+
 def test_no_advice_is_for_a_reason_that_nobody_gives():
     assert set(ADVICE) - written() - KUBERNETES == set()

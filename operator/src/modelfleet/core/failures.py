@@ -94,7 +94,8 @@ def diagnose(replicas: Iterable[Replica]) -> Failure | None:
         if told is not None and reason in {"CrashLooping", "OutOfMemory"}:
             reason, message = told
         message = message[-400:] or replica.waiting_reason
-        if "; " not in message:  # the supervisor says itself what to do
+        advised = replica.message.startswith("{") and "; " in message  # the supervisor says itself what to do
+        if not advised:
             message += f"; {ADVICE.get(reason, ADVICE['CrashLooping'])}"
         return Failure(reason=reason, message=message)
     return None

@@ -5,7 +5,7 @@ Stateless: what it serves comes with `publish`, what an Envoy has it says itself
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -89,13 +89,12 @@ class AdsServer:
         self._streams[stream] = wake
         ENVOYS.set(len(self._streams))
         reading = asyncio.create_task(self._read(requests, stream, wake))
+        held: dict[str, float] = {}
         try:
             while not reading.done():
                 wake.clear()
-                await self._write(stream, context, waited=False)
-                holding = self._snapshot is not None and stream.waiting(self._snapshot)
-                if not await _woken(wake, held=holding):
-                    await self._write(stream, context, waited=True)
+                await self._write(stream, context)
+                held = await self._news(stream, wake, held=held)
             await reading
         finally:
             reading.cancel()
@@ -117,20 +116,27 @@ class AdsServer:
         finally:
             wake.set()
 
-    async def _write(self, stream: Stream, context: Any, *, waited: bool) -> None:
+    async def _write(self, stream: Stream, context: Any) -> None:
         if self._snapshot is not None:
-            for response in stream.due(self._snapshot, waited=waited):
+            for response in stream.due(self._snapshot):
                 await context.write(response)
 
+    async def _news(self, stream: Stream, wake: asyncio.Event, *, held: Mapping[str, float]) -> dict[str, float]:
+        """Wait for something to do; returns for how long routes have waited for each cluster.
 
-async def _woken(event: asyncio.Event, *, held: bool) -> bool:
-    """Wait for the event; False when a hold ends without it.
-
-    A hold is counted second by second: where this process had no core meanwhile, what came must be read before it counts.
-    """
-    for _ in range(HOLD_SECONDS if held else 0):
+        Other news does not prolong that. A second counts as one however long it took: where this process had no core
+        meanwhile, what came must be read before it counts.
+        """
+        waiting = set() if self._snapshot is None else stream.waiting(self._snapshot)
+        if not waiting:
+            await wake.wait()
+            return {}
+        clock = asyncio.get_running_loop().time
+        begun = clock()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
-                await event.wait()
-            return True
-    return False if held else await event.wait()
+                await wake.wait()
+        passed = min(clock() - begun, 1.0)
+        longer = {name: held.get(name, 0.0) + passed for name in waiting}
+        stream.stuck |= {name for name, seconds in longer.items() if seconds >= HOLD_SECONDS}
+        return longer

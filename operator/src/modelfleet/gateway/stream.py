@@ -71,10 +71,10 @@ class Stream:
         self._confirm(snapshot)
         return rejection
 
-    def due(self, snapshot: Snapshot, *, waited: bool) -> Iterator[Any]:
-        """Give the responses to send now, in order; `waited` says that the time for missing clusters is over."""
+    def due(self, snapshot: Snapshot) -> Iterator[Any]:
+        """Give the responses to send now, in order."""
         for kind in ORDER:
-            if kind not in self._wanted or (kind == ROUTES and self.waiting(snapshot) and not waited):
+            if kind not in self._wanted or (kind == ROUTES and self.waiting(snapshot)):
                 continue
             resources = snapshot.resources.get(kind, {})
             versions = {n: r.version for n, r in resources.items() if self._wants(kind, n)}
@@ -82,8 +82,6 @@ class Stream:
             # An Envoy that asks for all and hears nothing waits for 15 s: nothing is an answer too.
             if changed or (kind not in self._greeted and ALL in self._wanted[kind]):
                 yield self._response(kind, changed, snapshot)
-        if self.waiting(snapshot) and waited:
-            self.stuck |= self._missing(snapshot)
         while self._retry:
             if (name := self._retry.pop()) in snapshot.resources.get(CLUSTERS, {}):
                 yield self._response(CLUSTERS, [name], snapshot)
@@ -91,14 +89,14 @@ class Stream:
             yield self._response(CLUSTERS, [], snapshot, removed=gone)
         self._confirm(snapshot)
 
-    def waiting(self, snapshot: Snapshot) -> bool:
-        """Whether a route may name a cluster that this Envoy is still about to take in."""
-        return bool(self._missing(snapshot) - self.stuck)
+    def waiting(self, snapshot: Snapshot) -> set[str]:
+        """Name the clusters that routes wait for: this Envoy is still about to take them in.
 
-    def _missing(self, snapshot: Snapshot) -> set[str]:
-        """Name the clusters whose endpoints were not yet asked for: Envoy does so when it has taken the cluster in."""
+        It asks for a cluster's endpoints when it has taken the cluster in.
+        """
         clusters = snapshot.resources.get(CLUSTERS, {}).keys()
-        return set(clusters - self._sent.get(ENDPOINTS, {}).keys()) if CLUSTERS in self._wanted else set()
+        missing = set(clusters - self._sent.get(ENDPOINTS, {}).keys()) if CLUSTERS in self._wanted else set()
+        return missing - self.stuck
 
     def _removable(self, snapshot: Snapshot) -> tuple[str, ...]:
         """Name the clusters that may go: none that a route table, known to be in use, may still name."""
