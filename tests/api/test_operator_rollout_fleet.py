@@ -17,6 +17,7 @@ BAD = NAMES[3::4]
 REPLICAS, SPARE = 2, 6
 DEVICES = REPLICAS * len(NAMES) + SPARE
 STEPS = {"canary": {"steps": [{"weight": 50}]}, "scaleDownDelaySeconds": 0, "abortScaleDownDelaySeconds": 0}
+"""One step: twenty at once show who gets which device; how a canary climbs is shown by itself, in test_operator_canary."""
 
 
 def test_twenty_rollouts_at_once_share_the_spare_devices(control_plane, tmp_path):
@@ -72,12 +73,21 @@ def check(fleet: Rollouts, states: list[State], old: dict[str, str]) -> None:
         assert (fleet.serving(name) != old[name]) == good, fleet.picture()
         assert fleet.condition("Degraded", name)[1] == ("AsExpected" if good else "RolledBack")
     # A pod counts from the moment in which it is asked for to its end.
-    assert max(len(devices(state)) for state in states) <= DEVICES
-    assert max(len(devices(state)) for state in states) > REPLICAS * len(NAMES), "the spare ones were used"
+    fullest = max(states, key=lambda state: len(devices(state)))
+    assert len(devices(fullest)) <= DEVICES, "\n".join(
+        [*sorted(devices(fullest)[:-1]), "newest:", devices(fullest)[-1]]
+    )
+    assert len(devices(fullest)) > REPLICAS * len(NAMES), "the spare ones were used"
     for name in NAMES:
         assert broken(iter(states), name=name, desired=REPLICAS) == [], name
 
 
 def devices(state: State) -> list[str]:
-    """Pods that hold a device or wait for one."""
-    return [name for name in state.pods if name.startswith("chat-")]
+    """Pods that hold a device or wait for one, and what each is doing; the newest is the last."""
+    return [
+        f"{name} since {pod['metadata']['creationTimestamp']}"
+        + (f", ends since {pod['metadata']['deletionTimestamp']}" if "deletionTimestamp" in pod["metadata"] else "")
+        + ("" if pod["spec"].get("nodeName") else ", on no node")
+        for name, pod in state.pods.items()
+        if name.startswith("chat-")
+    ]

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from modelfleet.core import names, observe
+from modelfleet.core import names, observe, quota
 from modelfleet.core.fit import Claim, Node
+from modelfleet.core.quota import Quota
 from modelfleet.core.world import Job, OwnedObject, Replica, StoredRevision, Workload
 from modelfleet.shell.devices import Devices
 from modelfleet.shell.queue import Key
@@ -42,6 +43,8 @@ class Cache:
 
     fleet: dict[Key, dict[str, Any]] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
+    quotas: dict[Key, Quota] = field(default_factory=dict)
+    """By namespace and name; only those that limit devices."""
     waiting: set[Key] = field(default_factory=set)
     """Who waits for a free device: woken when a node changes or a pod goes."""
     devices: Devices = field(default_factory=Devices)
@@ -49,12 +52,18 @@ class Cache:
     _served: dict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
 
     def observe(self, body: Mapping[str, Any], *, deleted: bool = False) -> Key | None:
-        """Take in one object; returns the LLMDeployment that it concerns, None for a node."""
+        """Take in one object; returns the LLMDeployment that it concerns, None for a node or quota."""
         kind, meta = body["kind"], body["metadata"]
         if kind == "Node":
             self.nodes.pop(meta["name"], None)
             if not deleted:
                 self.nodes[meta["name"]] = observe.node(body)
+            return None
+        if kind == "ResourceQuota":
+            where = (meta["namespace"], meta["name"])
+            self.quotas.pop(where, None)
+            if not deleted and (found := quota.read(body)) is not None:
+                self.quotas[where] = found
             return None
         if kind == names.KIND:
             return self._observe_fleet(body, deleted=deleted)
@@ -89,12 +98,15 @@ class Cache:
             self.fleet[key] = dict(body)
         if key in self.fleet:
             self._served[_served_name(self.fleet[key])].add(key)
+        self._count_devices(key)
         return key
 
     def known(self, *, kind: str) -> set[str]:
         """Give the UIDs of all objects of a kind."""
         if kind == names.KIND:
             return {body["metadata"]["uid"] for body in self.fleet.values()}
+        if kind == "ResourceQuota":
+            return {one.uid for one in self.quotas.values()}
         return {entry.uid for place in self._owned.values() for (k, _), entry in place.items() if k == kind}
 
     def drop(self, *, kind: str, known: set[str]) -> set[Key]:
@@ -102,12 +114,20 @@ class Cache:
         if kind == names.KIND:
             gone = [body for body in self.fleet.values() if body["metadata"]["uid"] in known]
             return {self._observe_fleet(body, deleted=True) for body in gone}
+        if kind == "ResourceQuota":
+            vanished = {where: one for where, one in self.quotas.items() if one.uid in known}
+            self.quotas = {where: one for where, one in self.quotas.items() if where not in vanished}
+            return {key for key in self.waiting if key[0] in {one.namespace for one in vanished.values()}}
         concerned = set()
         for key, place in list(self._owned.items()):
             for where in [at for at, entry in place.items() if at[0] == kind and entry.uid in known]:
                 self._set(key, where, None)
                 concerned.add(key)
         return concerned
+
+    def quotas_of(self, namespace: str) -> list[Quota]:
+        """Give the quotas of a namespace that limit devices."""
+        return [one for one in self.quotas.values() if one.namespace == namespace]
 
     def forget(self, key: Key, *, kind: str, name: str) -> None:
         """Drop an object that turned out to be gone."""
@@ -118,10 +138,14 @@ class Cache:
         place.pop(where, None)
         if entry is not None:
             place[where] = entry
-        if where[0] in {"Pod", "Deployment"}:
-            self.devices.put(key, _claims(place))
         if not place:
             del self._owned[key]
+        if where[0] in {"Pod", "Deployment"}:
+            self._count_devices(key)
+
+    def _count_devices(self, key: Key) -> None:
+        place = self._owned.get(key, {})
+        self.devices.put(key, _claims(place), kept=_kept(place, desired=_desired(self.fleet.get(key, {}))))
 
     def records(self, key: Key, *, kind: str, uid: str) -> Iterator[Any]:
         """Give the records of one kind that belong to the LLMDeployment with this UID.
@@ -158,6 +182,26 @@ def _claims(entries: Mapping[tuple[str, str], _Entry]) -> Iterator[Claim]:
     for (kind, _), entry in entries.items():
         if kind == "Deployment" and (lag := entry.record.replicas - pods[entry.record.revision]) > 0:
             yield from (replace(claim, times=lag) for claim in observe.template_claims(entry.record.template))
+
+
+def _kept(entries: Mapping[tuple[str, str], _Entry], *, desired: int) -> Iterator[Claim]:
+    """Give the devices of replicas that are wanted and that nobody asks for at this moment of a rollout."""
+    workloads = [entry.record for (kind, _), entry in entries.items() if kind == "Deployment"]
+    if workloads and desired:
+        template = max(workloads, key=lambda workload: workload.replicas).template
+        asked: dict[str, int] = defaultdict(int)
+        for claim in _claims(entries):
+            asked[claim.resource] += claim.count * claim.times
+        for claim in observe.template_claims(template):
+            if (missing := desired - asked[claim.resource] // claim.count) > 0:
+                yield replace(claim, times=missing)
+
+
+def _desired(body: Mapping[str, Any]) -> int:
+    """Read how many replicas are wanted; none of one that is frozen, which asks for nothing."""
+    if (body.get("spec") or {}).get("suspend"):
+        return 0
+    return int(((body.get("status") or {}).get("scaling") or {}).get("desired") or 0)
 
 
 def _served_name(body: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Which accelerators our own replicas hold or are about to ask for: per LLMDeployment, and summed up for everyone.
+"""Which accelerators our own replicas hold, are about to ask for, or gave up for a while: per LLMDeployment, and in all.
 
 Kept up to date object by object, so that asking costs the same whatever the size of the fleet. Must not decide.
 """
@@ -22,11 +22,16 @@ class Devices:
     def __init__(self) -> None:
         self._held: dict[Key, Counter[Claim]] = {}
         self._promised: dict[Key, Counter[Claim]] = {}
+        self._kept: dict[Key, Counter[Claim]] = {}
         self._total: Counter[Claim] = Counter()
 
-    def put(self, key: Key, claims: Iterable[Claim]) -> None:
-        """Replace what the objects of one LLMDeployment claim now."""
-        self._replace(key, held=_counted(claims), promised=self._promised.get(key))
+    def put(self, key: Key, claims: Iterable[Claim], *, kept: Iterable[Claim] = ()) -> None:
+        """Replace what the objects of one LLMDeployment claim now.
+
+        `kept` is what it does not ask for now and will: a rollout that gives a replica up before the next one starts.
+        Nobody else gets these devices; without that it would end with fewer replicas than it began with.
+        """
+        self._replace(key, held=_counted(claims), promised=self._promised.get(key), kept=_counted(kept))
 
     @contextmanager
     def promise(self, key: Key, more: Iterable[Claim]) -> Iterator[None]:
@@ -35,19 +40,29 @@ class Devices:
         Until then what the LLMDeployment holds is shown as it was decided on: its own new objects appear one by one
         meanwhile, and would be counted twice.
         """
-        self._replace(key, held=self._held.get(key), promised=self._held.get(key, Counter()) + _counted(more))
+        held, kept = self._held.get(key, Counter()), self._kept.get(key, Counter())
+        self._replace(key, held=held, promised=held + (_counted(more) | kept), kept=kept)
         try:
             yield
         finally:
-            self._replace(key, held=self._held.get(key), promised=None)
+            self._replace(key, held=self._held.get(key), promised=None, kept=self._kept.get(key))
 
-    def claims(self) -> list[Claim]:
-        """Give every claim once, with how many make it."""
-        return [replace(claim, times=times) for claim, times in self._total.items()]
+    def claims(self, *, asker: Key) -> list[Claim]:
+        """Give every claim once, with how many make it; what is kept for `asker` is free for it."""
+        return [replace(claim, times=times) for claim, times in (self._total - self._kept_for(asker)).items()]
 
-    def _replace(self, key: Key, *, held: Counter[Claim] | None, promised: Counter[Claim] | None) -> None:
+    def claimed(self, *, resource: str, asker: Key) -> int:
+        """Count the devices that the LLMDeployments of the asker's namespace hold or ask for; those kept for it are free."""
+        mine = {key for key in (*self._held, *self._promised, *self._kept) if key[0] == asker[0]}
+        shown = [(claim, times) for key in mine for claim, times in self._shown(key).items()]
+        kept = [(claim, -times) for claim, times in self._kept_for(asker).items()]
+        return sum(claim.count * times for claim, times in (*shown, *kept) if claim.resource == resource)
+
+    def _replace(
+        self, key: Key, *, held: Counter[Claim] | None, promised: Counter[Claim] | None, kept: Counter[Claim] | None
+    ) -> None:
         before = self._shown(key)
-        for place, counted in ((self._held, held), (self._promised, promised)):
+        for place, counted in ((self._held, held), (self._promised, promised), (self._kept, kept)):
             place.pop(key, None)
             if counted:
                 place[key] = counted
@@ -59,7 +74,11 @@ class Devices:
                 del self._total[claim]
 
     def _shown(self, key: Key) -> Counter[Claim]:
-        return self._promised.get(key) or self._held.get(key) or Counter()
+        return (self._promised.get(key) or self._held.get(key) or Counter()) + self._kept_for(key)
+
+    def _kept_for(self, key: Key) -> Counter[Claim]:
+        # What a plan asks for is what was kept for it: see `promise`.
+        return Counter() if key in self._promised else self._kept.get(key, Counter())
 
 
 def _counted(claims: Iterable[Claim]) -> Counter[Claim]:
