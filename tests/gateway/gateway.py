@@ -1,6 +1,7 @@
 """A whole gateway for one test: control server, Envoy, and a client. Used by tests only."""
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,32 @@ def served(name: str, *revisions: Revision, namespace: str = "team-a", **more: A
     return Served(namespace=namespace, name=name, revisions=revisions, **given)
 
 
-class Gateway:
+class Client:
+    """Whoever asks a gateway, at one address."""
+
+    address = ""
+    scheme = "http"
+    trusted: ssl.SSLContext | bool = True
+    """Whose certificates it takes from an edge that speaks TLS."""
+    session: aiohttp.ClientSession
+
+    @contextlib.asynccontextmanager
+    async def ask(
+        self, body: Any = None, *, path: str = "/v1/chat/completions", key: str | None = KEY.key, **more: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request as a client does."""
+        given = dict(more.pop("headers", {}))
+        if key is not None:
+            given["Authorization"] = f"Bearer {key}"
+        if body is not None:
+            more["json"] = body
+        method = more.pop("method", "POST")
+        url = f"{self.scheme}://{self.address}{path}"
+        async with self.session.request(method, url, headers=given, ssl=self.trusted, **more) as response:
+            yield response
+
+
+class Gateway(Client):
     """What a test holds."""
 
     def __init__(self, *, folder: Path, **listener: Any) -> None:
@@ -38,9 +64,8 @@ class Gateway:
         self.secrets: tuple[Any, ...] = ()
         self.fleet = Fleet()
         self.folder = folder
-        self.address = ""
+        self.scheme = "https" if listener.get("tls") else "http"
         self.envoy: Envoy
-        self.session: aiohttp.ClientSession
 
     def publish(self, *models: Served, **more: Any) -> Snapshot:
         """Serve these models; returns at once."""
@@ -67,21 +92,6 @@ class Gateway:
     def seen(self) -> str:
         states = {node: (s.confirmed, s.rejections, s.stuck) for node, s in self.ads.streams().items()}
         return f"streams: {states}; Envoy's log ends: {self.envoy.child.tail()}"
-
-    @contextlib.asynccontextmanager
-    async def ask(
-        self, body: Any = None, *, path: str = "/v1/chat/completions", key: str | None = KEY.key, **more: Any
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request as a client does."""
-        given = dict(more.pop("headers", {}))
-        if key is not None:
-            given["Authorization"] = f"Bearer {key}"
-        if body is not None:
-            more["json"] = body
-        method = more.pop("method", "POST")
-        url = f"http://{self.address}{path}"
-        async with self.session.request(method, url, headers=given, **more) as response:
-            yield response
 
     async def chat(self, model: str, **more: Any) -> tuple[int, dict[str, Any], str]:
         """Ask a model; gives status, answer, and the revision that answered."""

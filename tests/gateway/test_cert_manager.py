@@ -1,6 +1,6 @@
 """The chart's Issuers and Certificates in the hands of cert-manager's own controllers, and what comes out in an Envoy.
 
-Its controllers take minutes to build: the test runs where that was done (`python -m e2e.cluster build cert-manager`).
+Its controllers take minutes to build: the test runs where that was done. `make e2e-full` does it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +14,7 @@ from e2e.cluster import build
 from e2e.cluster.api_only import ApiServer
 from e2e.cluster.process import Child, ProcessError, wait_until
 from tests.chart.helm import NAMESPACE, render
+from tests.gateway.gateway import served
 from tests.gateway.test_chart import CLIENT, SERVER, Installed, started, until
 
 pytestmark = pytest.mark.skipif(not build.path_of("cert-manager").is_file(), reason="cert-manager is not built")
@@ -66,9 +67,18 @@ async def test_an_envoy_gets_its_configuration_by_certificates_of_cert_manager(a
         await until(lambda: installed.probe("/ready"), 200, installed)
 
 
-def test_a_lost_certificate_is_made_again_by_the_same_authority(api: ApiServer):
+async def test_lost_certificates_are_made_again_and_taken_up_by_both_ends(api: ApiServer, tmp_path: Path):
     before: Any = made(api)
-    api.http.delete(f"{SECRETS}/{CLIENT}").raise_for_status()
-    after = made(api)
-    assert after[CLIENT]["tls.crt"] != before[CLIENT]["tls.crt"]
-    assert after[CLIENT]["ca.crt"] == before[SERVER]["ca.crt"]
+    async with started(Installed(folder=tmp_path, secrets=before)) as installed:
+        await installed.control()
+        installed.address = await installed.envoy.ready()
+        for name in (SERVER, CLIENT):
+            api.http.delete(f"{SECRETS}/{name}").raise_for_status()
+        after = made(api)
+        for name in (SERVER, CLIENT):
+            assert after[name]["tls.crt"] != before[name]["tls.crt"]
+            assert after[name]["ca.crt"] == before[name]["ca.crt"], "of the same authority"
+        installed.renew(after)
+        await installed.reconnect()
+        await installed.apply(served("chat"))
+        assert (await installed.chat("chat"))[0] == 503

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import aiohttp
 import pytest
 
 from e2e.cluster.process import free_ports
+from modelfleet.gateway.ads import AdsServer
 from modelfleet.gateway.credentials import server_credentials
 from tests.chart.helm import NAMESPACE, only, render
 from tests.gateway.engines import Engine, serving
@@ -24,21 +26,37 @@ SERVER, CLIENT = "modelfleet-gateway-control-tls", "modelfleet-gateway-tls"
 """Secrets of the two ends of the control connection."""
 
 
+Secrets = Mapping[str, Mapping[str, str]]
+"""Data of the Secrets of both ends, by name."""
+
+
+def chart_secrets(**values: Any) -> Secrets:
+    """What the chart makes itself; other values, another authority."""
+    manifests = render(**values)
+    return {name: only(manifests, "Secret", name)["data"] for name in (SERVER, CLIENT)}
+
+
+def mount(folder: Path, data: Mapping[str, str]) -> None:
+    """Write a Secret as the kubelet does: what is there already changes in one moment, by one link."""
+    version = Path(tempfile.mkdtemp(prefix="..", dir=folder))
+    for key, value in data.items():
+        (version / key).write_bytes(base64.b64decode(value))
+        if not (folder / key).is_symlink():
+            (folder / key).symlink_to(Path("..data") / key)
+    (folder / "..next").symlink_to(version.name)
+    (folder / "..next").rename(folder / "..data")
+
+
 class Installed(Gateway):
-    """What helm would install, in a folder.
+    """What helm would install, in a folder; without Secrets given, the chart's own."""
 
-    `secrets` are the data of both ends' Secrets by name; without them they are the chart's own.
-    """
-
-    def __init__(self, *, folder: Path, secrets: Mapping[str, Mapping[str, str]] | None = None) -> None:
+    def __init__(self, *, folder: Path, secrets: Secrets | None = None) -> None:
         super().__init__(folder=folder)
         self.admin_port, self.probe_port, self.control_port = free_ports(3)
         manifests = render()
-        for name, place in ((SERVER, "server"), (CLIENT, "client")):
+        for place in ("server", "client"):
             (folder / place).mkdir()
-            data = secrets[name] if secrets else only(manifests, "Secret", name)["data"]
-            for key, value in data.items():
-                (folder / place / key).write_bytes(base64.b64decode(value))
+        self.renew(secrets or chart_secrets())
         changes = {
             f"address: {HOST}, port_value: 18000": f"address: 127.0.0.1, port_value: {self.control_port}",
             "0.0.0.0": "127.0.0.1",  # noqa: S104 - what the chart says is replaced
@@ -54,9 +72,21 @@ class Installed(Gateway):
         config = folder / "bootstrap.yaml"
         self.envoy = Envoy(folder=folder / "run", control_port=self.control_port, config=config)
 
+    def renew(self, secrets: Secrets) -> None:
+        """Mount these Secrets at both ends, over what is mounted there."""
+        mount(self.folder / "server", secrets[SERVER])
+        mount(self.folder / "client", secrets[CLIENT])
+
     async def control(self) -> None:
         credentials = server_credentials(self.folder / "server")
         await self.ads.start(address=f"127.0.0.1:{self.control_port}", credentials=credentials)
+
+    async def reconnect(self) -> None:
+        """Let the Envoy connect anew, to another control process with the same Secret."""
+        await self.ads.stop()
+        self.ads = AdsServer()
+        self.publish(*self.fleet.models)
+        await self.control()
 
     async def probe(self, path: str) -> int:
         """Status of what the kubelet or Prometheus asks; 0 while nobody listens."""
@@ -137,6 +167,16 @@ async def test_the_pre_stop_hook_waits_for_the_last_stream_and_asks_clients_to_l
                     return answer.headers.get("connection") == "close"
 
             await eventually(leaving, what="Connection: close", tell=installed.seen)
+            assert await installed.probe("/ready") == 503, "the kubelet takes its address out of the Service"
+
+            async def listens_no_more() -> bool:
+                try:
+                    async with installed.ask(path="/v1/models", method="GET"):
+                        return False
+                except aiohttp.ClientConnectionError:
+                    return True
+
+            await eventually(listens_no_more, what="the end of the listener", tell=installed.seen)
             assert hook.returncode is None, "a stream is still open"
             engine.go_on.set()
             assert (first + await response.read()).endswith(b"data: [DONE]\n\n")

@@ -2,19 +2,23 @@
 
 import asyncio
 import dataclasses
+import json
 import os
 from typing import Any
 
 import aiohttp
-from prometheus_client import generate_latest
+from prometheus_client import REGISTRY, generate_latest
 
+from modelfleet.core.decide import decide
 from modelfleet.core.routing.model import ApiKey
+from modelfleet.core.routing.router import Reports
 from modelfleet.gateway import headers, proto, report
 from modelfleet.gateway.ads import AdsServer
 from modelfleet.gateway.snapshot import CLUSTERS, ENDPOINTS, ROUTES, Snapshot, resource
 from tests.gateway.engines import Engine, serving
 from tests.gateway.envoy import SECONDS, Envoy, eventually, running
 from tests.gateway.gateway import KEY, Gateway, revision, served
+from tests.unit.core.cluster import running as settled_model
 
 CHANGES = int(os.environ.get("MODELFLEET_TEST_CHANGES", "100"))
 """How often the fleet changes beside a stream; the promise is made for 1,000."""
@@ -39,6 +43,20 @@ def told_by_metrics(gate: Gateway, snapshot: Snapshot) -> dict[str, float]:
     lines = [line.split() for line in generate_latest().decode().splitlines()]
     prefix = "modelfleet_gateway_envoys_"
     return {words[0].removeprefix(prefix): float(words[1]) for words in lines if words[0].startswith(prefix)}
+
+
+def refused_tables() -> float:
+    """How many route tables this process has seen refused, in whichever test."""
+    return REGISTRY.get_sample_value("modelfleet_gateway_rejections_total", {"type": "RouteConfiguration"}) or 0
+
+
+def route_accepted(gate: Gateway, snapshot: Snapshot, *, uid: str) -> tuple[str, str, str]:
+    """The condition that the operator makes of what this control server reports."""
+    told = report.acknowledgements(report.State(ads=gate.ads, snapshot=snapshot, fleet=gate.fleet))
+    router = Reports(observed_at=0, envoys=("envoy-0",), replies=(json.loads(json.dumps(told)),)).of(uid)
+    written = decide(settled_model(replicas=1).snapshot(router=router)).status
+    (found,) = [one for one in written["conditions"] if one["type"] == "RouteAccepted"]
+    return found["status"], found["reason"], found.get("message", "")
 
 
 async def test_no_change_of_keys_models_or_weights_cuts_a_stream(gate: Gateway):
@@ -128,6 +146,7 @@ async def test_a_rejected_table_leaves_the_old_one_and_is_told(gate: Gateway):
         table.virtual_hosts.append(table.virtual_hosts[0])
         moved = {uid: dataclasses.replace(m, digest="next", route_version="next") for uid, m in newer.models.items()}
         bad = changed(dataclasses.replace(good, models=moved), ROUTES, headers.ROUTES, table)
+        counted = refused_tables()
         gate.ads.publish(bad)
 
         async def told() -> list[Any]:
@@ -139,11 +158,16 @@ async def test_a_rejected_table_leaves_the_old_one_and_is_told(gate: Gateway):
         stream = gate.ads.streams()["envoy-0"]
         assert ROUTES in stream.rejections
         assert told_by_metrics(gate, bad) == {"behind": 1, "refusing": 1}
-        assert stream.confirmed["uid-team-a-chat"] != "next", "what was rejected is not acknowledged"
+        assert refused_tables() == counted + 1
+        uid = "uid-team-a-chat"
+        assert route_accepted(gate, bad, uid=uid) == ("False", "RejectedByEnvoy", rejection.message)
+        assert stream.confirmed[uid] != "next", "what was rejected is not acknowledged"
         assert (await gate.chat("chat"))[0] == 200, "the old table is in use"
         mended = await gate.apply(served("chat", revision("r1", engine), adapter_names=("sql",)))
         assert stream.rejections == {}
         assert told_by_metrics(gate, mended) == {"behind": 0, "refusing": 0}
+        assert refused_tables() == counted + 1, "a yes is no no"
+        assert route_accepted(gate, mended, uid=uid)[:2] == ("True", "Accepted")
         assert (await gate.chat("sql"))[0] == 200
 
 

@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import time
+from collections.abc import Iterator
 from typing import Any
+from unittest.mock import ANY
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from modelfleet.core.routing.model import ApiKey, Timeouts
+from modelfleet.core.routing.model import ApiKey, Endpoint, Revision, Timeouts
 from modelfleet.gateway.ads import AdsServer
 from tests.gateway.engines import Engine, serving
 from tests.gateway.envoy import SECONDS, Envoy, eventually, running
@@ -166,6 +169,35 @@ async def test_the_only_pod_killed_before_the_first_byte_is_an_error_in_the_clie
         await gate.apply(served("chat", revision("r1", heir)))
         async with asyncio.timeout(SOON):
             assert (await gate.chat("chat"))[1]["served_by"] == "heir"
+
+
+@contextlib.contextmanager
+def swallowing() -> Iterator[Endpoint]:
+    """Give an address that answers nothing at all, as that of a node that is gone: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        door = stack.enter_context(socket.socket())
+        door.bind(("127.0.0.1", 0))
+        door.listen(0)
+        for _ in range(8):
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(door.getsockname())
+        yield Endpoint(address="127.0.0.1", port=door.getsockname()[1])
+
+
+@pytest.mark.parametrize("whose", ["a replica's", "the only one of a canary"])
+async def test_an_address_that_answers_nothing_costs_nobody_a_second(gate: Gateway, whose: str):
+    well = Engine(name="well")
+    async with serving(well):
+        with swallowing() as nowhere:
+            one = (Revision(name="r1", endpoints=(well.endpoint, nowhere)),)
+            two = (revision("r1", well, weight=50), Revision(name="r2", weight=50, endpoints=(nowhere,)))
+            await gate.apply(served("chat", *(one if whose == "a replica's" else two)))
+            for _ in range(20):
+                async with asyncio.timeout(SOON):
+                    assert await gate.chat("chat") == (200, ANY, "r1")
+            tried = sum((await gate.envoy.stats("upstream_cx_connect_timeout")).values())
+    assert tried > 0, "nobody was sent there"
 
 
 async def test_a_stalled_pod_delays_and_fails_nobody_for_long(gate: Gateway):

@@ -123,8 +123,9 @@ async def lenient(_engine: Engine, _request: web.Request, _body: Any) -> web.Res
     return web.json_response({"object": "chat.completion"})
 
 
-@pytest.fixture
-async def two(gate: Gateway) -> AsyncIterator[Two]:
+@contextlib.asynccontextmanager
+async def two_tenants(gate: Gateway) -> AsyncIterator[Two]:
+    """Let the gateway serve a model of each."""
     mine, theirs = Engine(name="mine", script=lenient, strict=False), Engine(name="theirs", strict=False)
     async with serving(mine, theirs):
         models = served("chat", revision("r1", mine)), served("secret", revision("r1", theirs), namespace="team-b")
@@ -132,6 +133,12 @@ async def two(gate: Gateway) -> AsyncIterator[Two]:
         assert (await gate.chat("secret", key=OTHER.key))[0] == 200, "it is there, for its own tenant"
         theirs.requests.clear()
         yield Two(gate, mine, theirs)
+
+
+@pytest.fixture
+async def two(gate: Gateway) -> AsyncIterator[Two]:
+    async with two_tenants(gate) as found:
+        yield found
 
 
 async def test_the_corpus_of_http(two: Two):

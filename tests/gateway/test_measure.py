@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from typing import Any
 
 import aiohttp
@@ -14,7 +15,7 @@ from modelfleet.core.routing.model import ApiKey, Revision, Timeouts
 from tests.gateway.engines import Engine, serving
 from tests.gateway.envoy import eventually
 from tests.gateway.gateway import NOWHERE, Gateway, revision, served
-from tests.gateway.measuring import CHAT, HELLO, LABELS, chunk, counted, json_engine, stream_engine
+from tests.gateway.measuring import CHAT, DONE, HELLO, LABELS, chunk, counted, json_engine, stream_engine
 
 OTHER = ApiKey(tenant="team-b", key="key-of-team-b")
 
@@ -64,6 +65,55 @@ async def test_a_retry_is_one_request_and_several_attempts(gate: Gateway):
         assert set(attempts) == {"ok", "unavailable", "unreachable"}, "each try that failed is counted"
         await counted(gate, measures.ATTEMPTS_STARTED, {LABELS: sum(attempts.values())})
         await counted(gate, measures.IN_FLIGHT, {LABELS: 0})
+
+
+async def test_a_request_that_another_revision_answers_counts_against_the_one_that_could_not(gate: Gateway):
+    stable = Engine(name="stable", script=json_engine())
+    async with serving(stable):
+        canary = Revision(name="r2", weight=50, endpoints=(NOWHERE,))
+        await gate.apply(served("chat", revision("r1", stable, weight=50), canary))
+        for _ in range(40):
+            assert (await gate.chat("chat"))[::2] == (200, "r1")
+    on_r2 = ("team-a", "chat", "r2", "team-a")
+    counts = await counted(gate, measures.REQUESTS, {(*LABELS, "ok"): 40})
+    await counted(gate, measures.ATTEMPTS, {LABELS: 40}, outcome="ok")
+    drawn = counts.one(measures.STARTED, revision="r2")
+    assert 0 < drawn < 40
+    await counted(gate, measures.ATTEMPTS, {on_r2: drawn}, outcome="unreachable")
+    await counted(gate, measures.ATTEMPTS_STARTED, {on_r2: drawn, LABELS: 40})
+    await counted(gate, measures.STARTED, {on_r2: drawn, LABELS: 40 - drawn})
+    await counted(gate, measures.IN_FLIGHT, {LABELS: 0})
+
+
+SLOW_SECONDS = 0.3
+
+
+async def slow(_engine: Engine, request: web.Request, _body: Any) -> web.StreamResponse:
+    """Take this long for the prompt, and again for the rest."""
+    await asyncio.sleep(SLOW_SECONDS)
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    await response.write(HELLO[0])
+    await asyncio.sleep(SLOW_SECONDS)
+    await response.write(DONE)
+    return response
+
+
+async def test_times_are_those_that_a_client_sees(gate: Gateway):
+    engine = Engine(name="a", script=slow)
+    async with serving(engine):
+        await gate.apply(served("chat", revision("r1", engine)))
+        began = time.monotonic()
+        async with gate.ask({**CHAT, "stream": True}) as response:
+            await response.content.readuntil(b"\n\n")
+            first = time.monotonic() - began
+            await response.read()
+            whole = time.monotonic() - began
+        await counted(gate, measures.TTFT, {LABELS: 1}, "_count")
+        counts = await counted(gate, measures.DURATION, {LABELS: 1}, "_count")
+    # Envoy keeps two digits of each time.
+    assert 1000 * SLOW_SECONDS <= counts.one(measures.TTFT, "_sum") <= 1050 * first, (first, whole)
+    assert 2000 * SLOW_SECONDS <= counts.one(measures.DURATION, "_sum") <= 1050 * whole, (first, whole)
 
 
 def status_engine(status: int) -> Any:

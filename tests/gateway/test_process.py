@@ -1,6 +1,7 @@
 """`modelfleet gateway` against a real API server, with a real Envoy and scripted engines behind it."""
 
 import asyncio
+import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -16,27 +17,28 @@ from modelfleet.core import names
 from tests.gateway.cluster import Fleet, GatewayProcess
 from tests.gateway.engines import Engine, serving
 from tests.gateway.envoy import Envoy, eventually, running
+from tests.gateway.gateway import Client
 
 KEY = "key-of-this-tenant"
 
 
-class Whole:
+class Whole(Client):
     """What a test holds."""
 
     def __init__(self, *, fleet: Fleet, process: GatewayProcess, folder: Path) -> None:
         self.fleet, self.process = fleet, process
         self.envoy = Envoy(folder=folder / "envoy", control_port=process.ads_port)
-        self.session: aiohttp.ClientSession
-        self.address = ""
 
-    async def chat(self, model: str, *, key: str = KEY) -> tuple[int, str]:
+    async def chat(self, model: str, *, key: str | None = KEY) -> tuple[int, str]:
         """Status, and the engine that answered."""
-        url = f"http://{self.address}/v1/chat/completions"
-        headers = {"Authorization": f"Bearer {key}"}
-        async with self.session.post(url, json={"model": model}, headers=headers) as response:
+        async with self.ask({"model": model}, key=key) as response:
             return response.status, (await response.json()).get("served_by", "")
 
-    async def until(self, model: str, wanted: tuple[int, str], *, key: str = KEY) -> None:
+    def seen(self) -> str:
+        """What both processes said last."""
+        return f"control: {self.process.child.tail()}; Envoy: {self.envoy.child.tail()}"
+
+    async def until(self, model: str, wanted: tuple[int, str], *, key: str | None = KEY) -> None:
         """Wait for an answer; what came instead is told."""
         seen: list[Any] = []
 
@@ -47,20 +49,33 @@ class Whole:
         await eventually(answered, what=f"{wanted} of {model}", tell=lambda: f"{seen[-3:]} {self.process.child.tail()}")
 
 
-@pytest.fixture
-async def whole(api_server: ApiServer, tmp_path: Path) -> AsyncIterator[Whole]:
-    namespace = f"team-{uuid.uuid4().hex[:8]}"
-    fleet = Fleet(api=api_server, namespace=namespace)
-    fleet.key("first", tenant=namespace, value=KEY)
-    process = GatewayProcess(kubeconfig=api_server.kubeconfig, folder=tmp_path, namespace=namespace, settings={})
+@contextlib.asynccontextmanager
+async def whole_gateway(fleet: Fleet, folder: Path, **settings: str) -> AsyncIterator[Whole]:
+    """Start all of it for the namespace of a fleet."""
+    process = GatewayProcess(
+        kubeconfig=fleet.api.kubeconfig, folder=folder, namespace=fleet.namespace, settings=settings
+    )
     process.start()
-    found = Whole(fleet=fleet, process=process, folder=tmp_path)
+    found = Whole(fleet=fleet, process=process, folder=folder)
     try:
         async with running(found.envoy) as address, aiohttp.ClientSession() as session:
-            found.address, found.session = address, session
+            found.address, found.session = f"127.0.0.1:{address.rpartition(':')[2]}", session
             yield found
     finally:
         process.child.stop()
+
+
+def fresh(api: ApiServer) -> Fleet:
+    """A namespace of a test's own, with one key of the tenant to which it belongs."""
+    made = Fleet(api=api, namespace=f"team-{uuid.uuid4().hex[:8]}")
+    made.key("first", tenant=made.namespace, value=KEY)
+    return made
+
+
+@pytest.fixture
+async def whole(api_server: ApiServer, tmp_path: Path) -> AsyncIterator[Whole]:
+    async with whole_gateway(fresh(api_server), tmp_path) as found:
+        yield found
 
 
 def engine(number: int) -> Engine:

@@ -85,6 +85,8 @@ def _manager(settings: ListenerSettings) -> Any:
         server_header_transformation=kind.PASS_THROUGH,
         always_set_request_id_in_response=True,
     )
+    # Of a body in HTTP/2 no more is kept than its stream's window: by default half of what is taken in HTTP/1.1.
+    manager.http2_protocol_options.initial_stream_window_size.value = settings.largest_body_bytes
     manager.use_remote_address.value = True
     manager.normalize_path.value = True
     manager.early_header_mutation_extensions.append(_cleaned())

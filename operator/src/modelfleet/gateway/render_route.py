@@ -5,23 +5,26 @@ The order of the list is the order of the checks. Must not look at other models.
 
 from typing import Any
 
-from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
-
 from modelfleet.core.routing.access import Admission
 from modelfleet.core.routing.model import Served, Timeouts
-from modelfleet.core.routing.weights import effective
+from modelfleet.core.routing.tries import RETRIES, Stretches, tries
 from modelfleet.gateway import headers, proto
 from modelfleet.gateway.render_cluster import cluster_name
 from modelfleet.gateway.render_measures import labels
 
 RETRY_ON = "connect-failure,refused-stream,reset,retriable-status-codes"
 RETRIED_STATUSES = (429, 503, 504)
-RETRIES = 3
 DRAWS = 20
 """How often a retry draws again for a replica that was not tried. Of two, a dead one has no requests and is drawn three
 times in four: so many draws miss the other in 0.2 % of the retries. Five missed it in 18 %, and of two thousand requests
 beside a dead replica that was not ejected yet, five failed.
 """
+CHOOSE_ANEW = b"\x70\x01"
+"""RetryPolicy.refresh_cluster_on_retry, on the wire: the generated modules are older than this field of Envoy 1.39."""
+CHOICE = (
+    "type.googleapis.com/envoy.extensions.router.cluster_specifiers.priority_group.v3.PriorityGroupClusterSpecifier"
+)
+"""One weighted choice per try, all by the same random number; `weighted_clusters` has one for all of them."""
 GRACE_SECONDS = 30
 """What the whole stream may be silent beyond one try's silence, so that the try's own limit is the one that acts."""
 
@@ -57,6 +60,7 @@ def retries(silence: float) -> Any:
         kind=proto.route.RetryPolicy.RetryHostPredicate,
     )
     retry.retry_host_predicate.append(previous)
+    retry.MergeFromString(CHOOSE_ANEW)
     return retry
 
 
@@ -110,7 +114,7 @@ def _chosen(model: Served, hints: Any) -> list[Any]:
                 match=_match(header_is(headers.REVISION, revision.name)),
                 route=action,
                 metadata=hints,
-                response_headers_to_add=[_answered_by(revision.name)],
+                response_headers_to_add=[_answered_by()],
             )
         )
     missing = (header_present(headers.REVISION),)
@@ -121,27 +125,31 @@ def _chosen(model: Served, hints: Any) -> list[Any]:
 
 
 def _weighted(model: Served, hints: Any) -> Any:
-    weights = {name: weight for name, weight in effective(model.revisions).items() if weight > 0}
-    if not weights:
+    found = tries(model.revisions)
+    if not found:
         return direct(503, "no replica of this model is ready")
-    choice = proto.route.WeightedCluster(
-        clusters=[
-            proto.route.WeightedCluster.ClusterWeight(
-                name=cluster_name(model, name),
-                weight=UInt32Value(value=weight),
-                response_headers_to_add=[_answered_by(name)],
-            )
-            for name, weight in weights.items()
-        ]
-    )
-    if model.stickiness is not None:
-        choice.use_hash_policy.CopyFrom(BoolValue(value=True))
     action = _action(model)
-    action.weighted_clusters.CopyFrom(choice)
+    if len(found[0]) == 1:
+        action.cluster = cluster_name(model, found[0][0][0])
+    else:
+        action.inline_cluster_specifier_plugin.extension.name = "tries"
+        action.inline_cluster_specifier_plugin.extension.typed_config.CopyFrom(_choices(model, found))
     if model.mirror is not None:
         copy = action.request_mirror_policies.add(cluster=cluster_name(model, model.mirror.revision))
         copy.runtime_fraction.default_value.numerator = model.mirror.percent
-    return proto.route.Route(match=_match(), route=action, metadata=hints)
+    return proto.route.Route(match=_match(), route=action, metadata=hints, response_headers_to_add=[_answered_by()])
+
+
+def _choices(model: Served, found: tuple[Stretches, ...]) -> Any:
+    groups = [
+        {
+            "name": str(number),
+            "clusters": [{"cluster_name": cluster_name(model, name), "weight": length} for name, length in stretches],
+        }
+        for number, stretches in enumerate(found)
+    ]
+    sticky = {"use_hash_policy": True} if model.stickiness is not None else {}
+    return proto.loose(CHOICE, {"priority_groups": groups, **sticky})
 
 
 def _action(model: Served) -> Any:
@@ -176,9 +184,11 @@ def _hints(model: Served, **more: str) -> Any:
     return hints
 
 
-def _answered_by(revision: str) -> Any:
+def _answered_by() -> Any:
+    """Name the revision in the answer: of a request that was tried in several, the last."""
     option = proto.base.HeaderValueOption
+    value = f"%METADATA(CLUSTER:{headers.METADATA}:revision)%"
     return option(
-        header=proto.base.HeaderValue(key=headers.REVISION, value=revision),
+        header=proto.base.HeaderValue(key=headers.REVISION, value=value),
         append_action=option.OVERWRITE_IF_EXISTS_OR_ADD,
     )

@@ -13,7 +13,7 @@ from modelfleet.core.routing.digest import route_digest
 from modelfleet.core.routing.model import Fleet, Served
 from modelfleet.core.routing.resolve import Names, resolve
 from modelfleet.gateway import headers, proto
-from modelfleet.gateway.render_cluster import assignment, cluster
+from modelfleet.gateway.render_cluster import assignment, cluster, cluster_name
 from modelfleet.gateway.render_listener import ListenerSettings, listener
 from modelfleet.gateway.render_route import model_routes, pointer
 from modelfleet.gateway.render_table import action, entries, list_action, listed, table
@@ -41,6 +41,8 @@ class ModelState:
     route_version: str
     clusters: Mapping[str, tuple[str, str]]
     """Cluster → versions of itself and of its endpoints."""
+    emptied: frozenset[str] = frozenset()
+    """Clusters without endpoints, of a model of which another cluster has some: that one takes what they had."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +119,13 @@ class Renderer:
             described = cluster(model, revision)
             clusters[described.name] = resource(described)
             endpoints[described.name] = resource(assignment(model, revision))
+        empty = frozenset(cluster_name(model, r.name) for r in model.revisions if not r.endpoints)
         routes = _routes(model, names=given[1], admitted=admitted)
         state = ModelState(
             digest=route_digest(model, names=given[1], admission=admitted),
             route_version=_version(routes),
             clusters={name: (one.version, endpoints[name].version) for name, one in clusters.items()},
+            emptied=empty if len(empty) < len(clusters) else frozenset(),
         )
         return _Rendered(
             given=given,

@@ -79,6 +79,9 @@ class Stream:
             resources = snapshot.resources.get(kind, {})
             versions = {n: r.version for n, r in resources.items() if self._wants(kind, n)}
             changed = [n for n, version in versions.items() if self._sent[kind].get(n) != version]
+            if kind == ENDPOINTS and changed:
+                held = self._held(snapshot)
+                changed = [name for name in changed if name not in held]
             # An Envoy that asks for all and hears nothing waits for 15 s: nothing is an answer too.
             if changed or (kind not in self._greeted and ALL in self._wanted[kind]):
                 yield self._response(kind, changed, snapshot)
@@ -97,6 +100,16 @@ class Stream:
         clusters = snapshot.resources.get(CLUSTERS, {}).keys()
         missing = set(clusters - self._sent.get(ENDPOINTS, {}).keys()) if CLUSTERS in self._wanted else set()
         return missing - self.stuck
+
+    def _held(self, snapshot: Snapshot) -> set[str]:
+        """Name the clusters whose last endpoints stay until routes that pass them over are in use.
+
+        A request for a cluster without endpoints fails at once. One for an endpoint that is gone is tried elsewhere.
+        """
+        if ROUTES not in self._wanted or ROUTES in self.rejections:
+            return set()
+        late = (m for uid, m in snapshot.models.items() if m.emptied and self._routes.get(uid) != m.route_version)
+        return {name for model in late for name in model.emptied if name in self._sent[ENDPOINTS]}
 
     def _removable(self, snapshot: Snapshot) -> tuple[str, ...]:
         """Name the clusters that may go: none that a route table, known to be in use, may still name."""

@@ -10,7 +10,6 @@ from typing import Any
 from modelfleet.core.names import revision_name
 from modelfleet.core.routing import parents
 from modelfleet.core.routing.provider import provider
-from modelfleet.core.routing.shares import serving
 from modelfleet.core.world import Snapshot
 
 
@@ -45,14 +44,17 @@ def confirmed(snapshot: Snapshot) -> bool:
 
 
 def _written(snapshot: Snapshot, *, wanted: Mapping[str, int]) -> bool:
-    """Whether the live HTTPRoute has these weights, but for revisions of which no replica serves."""
+    """Whether the live HTTPRoute has these weights, but for revisions without a ready replica: their share is 0 there.
+
+    One that is ready and not surely an endpoint yet is waited for: the route gives it its share in a moment.
+    """
     found = parents.route(snapshot)
     rules = ((found.body.get("spec") or {}).get("rules") or ()) if found else ()
     live = {ref.get("name"): ref.get("weight", 1) for rule in rules for ref in rule.get("backendRefs") or ()}
     return all(
         live.get(revision_name(name=snapshot.name, revision=revision), 0) == weight
         for revision, weight in wanted.items()
-        if serving(snapshot, revision=revision)
+        if any(r.revision == revision and r.ready and r.in_rotation and not r.terminating for r in snapshot.replicas)
     )
 
 
@@ -61,6 +63,9 @@ def unheard(snapshot: Snapshot, *, since: float) -> str:
     limit = snapshot.settings.ack_timeout_seconds
     if confirmed(snapshot) or snapshot.now - since <= limit:
         return ""
+    if snapshot.spec and provider(snapshot.spec, gateway_url=snapshot.settings.gateway_url) == "GatewayAPI":
+        said = parents.route_accepted(snapshot).get("message") or "the HTTPRoute does not have them yet"
+        return f"nobody has confirmed the weights for {limit:g} s: {said}"
     if snapshot.router is None:
         return f"the gateway did not answer for {limit:g} s; see its log and its NetworkPolicies"
     who = ", ".join(snapshot.router.lagging) or "no Envoy is ready, or its control plane sees older weights"

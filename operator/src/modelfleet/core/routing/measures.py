@@ -73,7 +73,8 @@ REQUESTS = Measure(
     stat="requests_total",
     kind="counter",
     labels=(*OF_REQUEST, OUTCOME),
-    meaning="Requests that ended, as clients saw them; those that reached no model have empty labels.",
+    meaning="Requests that ended, as clients saw them, at the revision that was tried last; those that reached no model have"
+    " empty labels.",
 )
 ATTEMPTS_STARTED = Measure(
     stat="attempts_started_total",

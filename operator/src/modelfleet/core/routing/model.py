@@ -38,7 +38,8 @@ class Revision:
 class Timeouts:
     """Seconds; they outlive long prefills, since before the first token a healthy engine is silent."""
 
-    connect: float = 2.0
+    connect: float = 0.5
+    """A node that is gone answers nothing at all: this is what it costs the first request that is sent there."""
     silence: float = 600.0
     """Longest time without a byte from the engine, before the first and between two."""
 
