@@ -64,8 +64,10 @@ test: lint types imports $(STAMP) ## Everything that needs no container: the REA
 	$(BIN)/python -m e2e.cluster build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm glua
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly and not story"
 
-test-nightly: $(STAMP) ## What takes too long for every change: many histories, and other examples every time
+test-nightly: $(STAMP) ## What takes too long for every change: many histories, other examples every time, promised sizes
 	$(BIN)/pytest -q tests/property --hypothesis-profile=nightly
+	MODELFLEET_TEST_IDLE=10000 MODELFLEET_TEST_CHANGES=1000 MODELFLEET_TEST_AWAY_SECONDS=60 \
+		$(BIN)/pytest -q tests/gateway/test_clients.py tests/gateway/test_control.py tests/gateway/test_faults.py
 
 test-runtime: $(STAMP) ## The supervisor on real vLLM, inside the built image (root, about 10 minutes)
 	$(BIN)/pytest -q runtime-image/tests -m runtime
@@ -85,14 +87,17 @@ demo: $(STAMP) ## From nothing to a model that answers and scales (root)
 e2e: $(STAMP) ## The short set of scenarios on the whole cluster
 	$(BIN)/pytest -q e2e/scenarios -m short
 
-e2e-full: test-runtime $(STAMP) ## The supervisor on real vLLM, rollouts on faked nodes, then every scenario on the whole cluster
+e2e-full: test-runtime $(STAMP) ## The supervisor on real vLLM, rollouts on faked nodes, then every scenario on the whole cluster, and its end
+	$(BIN)/python -m e2e.cluster build cert-manager
+	$(BIN)/pytest -q tests/gateway/test_cert_manager.py
 	$(BIN)/pytest -q tests/api -m story
 	$(BIN)/pytest -q e2e/scenarios
+	MODELFLEET_TEST_DOWN=1 $(BIN)/pytest -q e2e/scenarios/test_cluster_ends.py
 
 bench-reconcile: $(STAMP) ## Figures of the operator on a faked fleet
 	$(BIN)/python -m bench.reconcile
 
-bench-judgement: $(STAMP) ## How often a canary is judged wrongly, and how soon rightly (about 12 minutes)
+bench-judgement: $(STAMP) ## How often a canary is judged wrongly, and how soon rightly (about an hour on two cores)
 	$(BIN)/python -m bench.judgement
 
 bench-rollout: $(STAMP) ## How soon a bad canary has no traffic, how long a good one takes, on faked nodes (about 5 minutes)

@@ -14,17 +14,22 @@ from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 
 from e2e import demo_rollout, fleet, images
 from e2e.cluster import external, whole
 from e2e.cluster.build import BuildError
+from e2e.cluster.certs import CertificateError
 from e2e.cluster.host import HostError
 from e2e.edge import Edge
+from e2e.image_delivery import DeliveryError
 
 NAME, NAMESPACE = "smollm2", "demo"
 QUESTION = "What is the capital of France?"
 READY_SECONDS = 600.0
 SCALE_SECONDS = 600.0
+INTERRUPTED = 130
+"""What a shell shows of a program that Ctrl-C ended."""
 
 console = Console(highlight=False)
 _begun = time.monotonic()
@@ -91,12 +96,14 @@ def main() -> int:
         DemoError,
         demo_rollout.RolloutError,
         BuildError,
+        CertificateError,
+        DeliveryError,
         HostError,
         RuntimeError,
         OSError,
         httpx.HTTPError,
     ) as error:
-        console.print(f"[red]✗[/] {error}")
+        console.print(f"[red]✗[/] {escape(str(error))}")
         console.print(
             "  look at: make cluster-status, and the operator's log: kubectl logs -n modelfleet-system -l app.kubernetes.io/name=modelfleet-operator"
         )
@@ -104,6 +111,13 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         console.print(f"[red]✗[/] {error.cmd[0]} ended with {error.returncode}; its last output is above")
         return 1
+    except subprocess.TimeoutExpired as error:
+        console.print(f"[red]✗[/] {error.cmd[0]} did not end within {error.timeout:.0f} s; a busy machine?")
+        console.print("  `make demo` goes on from what is there already")
+        return 1
+    except KeyboardInterrupt:
+        console.print("\n[red]✗[/] stopped. What is up stays up: `make demo` goes on, `make cluster-down` removes it")
+        return INTERRUPTED
     return 0
 
 

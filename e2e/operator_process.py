@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -72,7 +72,16 @@ class OperatorProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Starts it and returns when it answers."""
+        """Starts it and returns when it is ready."""
+        self.launch()
+        try:
+            wait_until(self.ready, seconds=START_SECONDS, what=f"the operator to be ready (log: {self.log})")
+        except BaseException:
+            self.kill()  # nobody else would: its context was never entered
+            raise
+
+    def launch(self) -> None:
+        """Starts it and returns at once."""
         environment = {
             **os.environ,
             "KUBECONFIG": str(self._kubeconfig),
@@ -86,25 +95,30 @@ class OperatorProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "modelfleet", "operator"], env=environment, stderr=log, stdout=log
             )
-        try:
-            wait_until(self.ready, seconds=START_SECONDS, what=f"the operator to be ready (log: {self.log})")
-        except BaseException:
-            self.kill()  # nobody else would: its context was never entered
-            raise
 
     def ready(self) -> bool:
         """Whether /readyz says so."""
+        return self.readiness() == "ok"
+
+    def readiness(self) -> str:
+        """What /readyz says; nothing while nobody answers."""
         assert self._process is not None, "not started"
         if self._process.poll() is not None:
             raise AssertionError(f"the operator ended with {self._process.returncode}:\n{self.log.read_text()[-2000:]}")
         try:
-            return ask(self.port, "/readyz", seconds=1).status_code == httpx.codes.OK
+            return ask(self.port, "/readyz", seconds=1).text
         except httpx.HTTPError:
-            return False
+            return ""
 
     def metrics(self) -> str:
         """The text of /metrics."""
         return ask(self.port, "/metrics").text
+
+    def events(self) -> list[dict[str, Any]]:
+        """Everything that it logged; a line that is no JSON object with a level and an event fails."""
+        events = [json.loads(line) for line in self.log.read_text().splitlines()]
+        assert all({"level", "event"} <= event.keys() for event in events), events
+        return events
 
     def signal(self, number: signal.Signals) -> None:
         """Sends it a signal."""

@@ -5,9 +5,9 @@ Sits on `streams`. It must not judge what a revision did: scenarios do, by `chec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from e2e.edge import Edge
@@ -27,6 +27,12 @@ class Blast:
 
     revisions: dict[str, dict[str, int]]
     problems: dict[str, int]
+    newest: dict[str, dict[str, float]] = field(default_factory=dict)
+    """When the newest stream of a revision began, of all and of the lost ones, on the clients' clock."""
+
+    def began(self, kind: str, *, of: str) -> float:
+        """When the newest of a revision's streams began: of those that have ended (`begun`) or the `lost`; 0 for none."""
+        return self.newest.get(of, {}).get(kind, 0.0)
 
     def count(self, kind: str, *, of: str | None = None) -> int:
         """Count streams of one end, of one revision or of all."""
@@ -44,12 +50,32 @@ class Blast:
         return "\n".join(["blast radius:", *lines, *(f"  {many} times {what}" for what, many in self.problems.items())])
 
 
-def check(blast: Blast, *, revisions: set[str], spared: set[str] | None = None) -> None:
-    """Assert that every stream is of one of these revisions, ended as it may, and is whole on the `spared` (all, unless told)."""
+def check(
+    blast: Blast,
+    *,
+    revisions: set[str],
+    spared: set[str] | None = None,
+    until: Mapping[str, float] | None = None,
+    short: bool = False,
+) -> None:
+    """Assert that every stream is of one of these revisions and ended as it may.
+
+    Args:
+        blast: How they ended.
+        revisions: Those that may have answered.
+        spared: Those that lost no stream; all, unless told.
+        until: Revision → moment (of `Prober.moment`) when every Envoy had confirmed that it gets nothing: whatever began
+            later was not lost on it. One that began before may be, whenever it ended.
+        short: Whether an answer may say [DONE] and lack tokens: an engine's fault, and no cut stream.
+    """
     assert set(blast.revisions) <= revisions, blast
     assert (blast.count("strayed"), blast.count("unshaped")) == (0, 0), blast
+    assert short or blast.count("short") == 0, blast
     for revision in spared or revisions:
         assert blast.lost(of=revision) == 0, blast
+    for revision, moment in (until or {}).items():
+        lost = blast.began("lost", of=revision)
+        assert lost <= moment, f"lost on {revision}: began {lost - moment:.3f} s after it had no weight\n{blast}"
 
 
 class Prober:
@@ -61,6 +87,15 @@ class Prober:
     def blast(self) -> Blast:
         """How they ended so far."""
         return _blast(self._flow.counts())
+
+    def moment(self) -> float:
+        """Tell the time on the clients' clock: every stream that has begun by now began at or before it.
+
+        Read after a status that says what Envoys have confirmed, it needs no other clock: those of nodes differ, and
+        times in status are whole seconds. It is later than the confirmation by as long as the reading took, so a loss
+        within that second is let pass, and none is blamed wrongly.
+        """
+        return self._flow.moment()
 
     def await_flow(self) -> None:
         """Wait until one stream of each client has ended well from now on."""
@@ -74,7 +109,8 @@ class Prober:
 
 
 def _blast(counts: dict[str, Any]) -> Blast:
-    return Blast(revisions=counts.get("revisions", {}), problems=counts.get("problems", {}))
+    words = ("revisions", "problems", "newest")
+    return Blast(**{word: counts.get(word, {}) for word in words})
 
 
 @contextmanager

@@ -49,6 +49,17 @@ def rolling(status: Json) -> str:
     return told(status, "revision") or ""
 
 
+def unrouted(status: Json, *, revision: str) -> bool:
+    """Whether a revision that had traffic has none, and every Envoy has said so.
+
+    Until they have, a rollout that ends keeps its revision in status, and one that goes on does not say yet that it waits
+    for that revision's replicas.
+    """
+    if weights(status).get(revision):
+        return False
+    return rolling(status) != revision or f"replicas of revision {revision}" in (told(status, "message") or "")
+
+
 def told(status: Json, word: str) -> Any:
     """One word of what it says of the rollout; None where it does not say it."""
     return (status.get("rollout") or {}).get(word)
@@ -99,11 +110,6 @@ def follow(llm: Llm, what: str, done: Callable[[Json], object], *, seconds: floa
 
     found: Json = llm.until(what, seen, seconds=seconds)
     return found
-
-
-def add(llm: Llm, *args: str) -> None:
-    """Ask for the same with other arguments besides."""
-    llm.patch({"engine": {"args": [*llm.body()["spec"]["engine"]["args"], *args]}})
 
 
 def begun(llm: Llm) -> str:

@@ -26,14 +26,20 @@ REVISION = "x-modelfleet-revision"
 KEY = os.environ.get("OPENAI_API_KEY", "")
 HEADERS = {"Authorization": f"Bearer {KEY}"} if KEY else {}
 
+BEGUN = time.monotonic()
+"""Moments are told in seconds since then: one clock for all streams, which no other clock is compared with."""
+
 counts: Counter[str] = Counter(open=0, finished=0, cut=0, failed=0)
 """open: streams that gave a token and go on; finished: whole, with [DONE]; cut: begun, not whole; failed: no token."""
 problems: Counter[str] = Counter()
 revisions: dict[str, Counter[str]] = {}
 """How the streams ended, by revision; without one where nobody said which it was.
 
-unshaped: failed with something else than an OpenAI error; strayed: tokens of more than one answer.
+unshaped: failed with something else than an OpenAI error; strayed: tokens of more than one answer; short: cut, though it
+said [DONE].
 """
+newest: dict[str, dict[str, float]] = {}
+"""When the newest stream began that has ended, and the newest that failed or was cut, by revision."""
 
 
 async def stream(client: httpx.AsyncClient, *, url: str, model: str, tokens: int) -> None:
@@ -44,6 +50,8 @@ async def stream(client: httpx.AsyncClient, *, url: str, model: str, tokens: int
     }  # fmt: skip
     events: list[str] = []
     begun, revision, status = False, "", 0
+    at = moment()
+    tell()  # what began is told before it can end: a line's `at` is never before the start of a stream
     try:
         async with client.stream("POST", f"{url}/v1/completions", json=body, headers=HEADERS) as answer:
             revision, status = answer.headers.get(REVISION, ""), answer.status_code
@@ -67,9 +75,18 @@ async def stream(client: httpx.AsyncClient, *, url: str, model: str, tokens: int
     of[ended] += 1
     of["unshaped"] += ended == "failed" and not any(map(is_error, events))
     of["strayed"] += len(set(map(id_of, events)) - {None}) > 1
+    of["short"] += ended == "cut" and events[-1:] == ["[DONE]"]
+    last = newest.setdefault(revision, {"begun": 0.0, "lost": 0.0})
+    for kind in ("begun",) if finished else ("begun", "lost"):
+        last[kind] = max(last[kind], at)
     tell(**{"open": -int(begun), ended: 1})
     if not finished:
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+def moment() -> float:
+    """Tell the time; a thousandth of a second is much less than an answer takes."""
+    return round(time.monotonic() - BEGUN, 3)
 
 
 def read(event: str) -> dict[str, object]:
@@ -101,7 +118,8 @@ def given(events: list[str]) -> int:
 def tell(**change: int) -> None:
     """Change the counts and print them."""
     counts.update(change)
-    told = {**counts, "problems": dict(problems.most_common(5)), "revisions": revisions}
+    told = {**counts, "problems": dict(problems.most_common(5)), "revisions": revisions, "newest": newest}
+    told["at"] = moment()
     print(json.dumps(told), flush=True)
 
 

@@ -27,6 +27,10 @@ class Streams:
         """How many are open, finished, cut and failed so far, and the most frequent problems."""
         return fleet.load_counts(namespace=self._llm.namespace, pod=self._pod)
 
+    def moment(self) -> float:
+        """Tell the time on the clients' clock; a log that has just been rotated has no line yet."""
+        return float(self._llm.until("a line of the clients", self.counts)["at"])
+
     def await_finished(self, *, more: int = 0, seconds: float = 300.0) -> None:
         """Wait until `more` streams have ended well from now on; one for each client unless told."""
         wanted = self.counts().get("finished", 0) + (more or self._count)

@@ -145,6 +145,8 @@ def _build(*, name: str, go: Path, target: Path) -> None:
     wanted = TOOLS[name]
     parent = target.parent.parent
     parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(f".{name}-*"):  # of a build that was killed: no other runs while this one has the lock
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=parent) as scratch:
         built = Path(scratch) / "bin" / name
         built.parent.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 import time
 from enum import StrEnum
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from e2e.cluster import build, host, served
 from e2e.cluster.certs import CertificateError
@@ -81,8 +83,16 @@ def main() -> None:
     """Runs a command; what the user can act on is one message, not a stack trace."""
     try:
         app()
-    except (host.HostError, build.BuildError, CertificateError, ProcessError, TimeoutError, RuntimeError) as error:
-        Console(stderr=True).print(f"[red]✗[/red] {error}", soft_wrap=True, highlight=False)
+    except (
+        host.HostError,
+        build.BuildError,
+        CertificateError,
+        ProcessError,
+        TimeoutError,
+        RuntimeError,
+        subprocess.SubprocessError,
+    ) as error:
+        Console(stderr=True).print(f"[red]✗[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
         sys.exit(1)
 
 

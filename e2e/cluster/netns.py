@@ -152,10 +152,7 @@ def start(*, root: Path, program: Path) -> Holder:
         (root / "run" / name).unlink(missing_ok=True)
     with (root / "logs" / "init.log").open("ab") as log:
         outer = subprocess.Popen(
-            [
-                "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=SIGKILL", "--propagation", "private",
-                "/bin/bash", str(program),
-            ],
+            holding(program=program),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
             env={"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8"},
         )  # fmt: skip
@@ -165,7 +162,6 @@ def start(*, root: Path, program: Path) -> Holder:
         raise GoneError(f"the namespaces ended at once; see {root}/logs/init.log")
     # Recorded before anything else can fail: a killed `up` must be found by the next one.
     Holder(outer=outer.pid, inner=0, started=started).save(path=root / "holder.json")
-    children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
 
     def mounted() -> bool:
         if outer.poll() is not None:
@@ -173,11 +169,36 @@ def start(*, root: Path, program: Path) -> Holder:
         return (root / "run" / "mounted").exists()
 
     until("the cluster's mounts", mounted, seconds=20, step=0.02)
-    holder = Holder(outer=outer.pid, inner=int(children.read_text().split()[0]), started=started)
+    holder = Holder(outer=outer.pid, inner=_children(pid=outer.pid)[0], started=started)
     holder.save(path=root / "holder.json")
     link(holder=holder)
     until("the cluster's link", (root / "run" / "linked").exists, seconds=20, step=0.02)
     return holder
+
+
+def holding(*, program: Path) -> list[str]:
+    """The command line of the process that holds the namespaces; nothing else on the machine has it."""
+    return [
+        "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=SIGKILL", "--propagation", "private",
+        "/bin/bash", str(program),
+    ]  # fmt: skip
+
+
+def holders(*, program: Path) -> list[int]:
+    """Pids of every process that holds namespaces for this program, also of those that no record tells of."""
+    wanted = b"".join(word.encode() + b"\0" for word in holding(program=program))
+    return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _content(path) == wanted]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended since it was listed
+        return b""
+
+
+def _children(*, pid: int) -> list[int]:
+    return [int(word) for word in _content(Path(f"/proc/{pid}/task/{pid}/children")).split()]
 
 
 def link(*, holder: Holder) -> None:
@@ -194,15 +215,19 @@ def inside(holder: Holder, *argv: str) -> list[str]:
     return ["nsenter", "-t", str(holder.inner), "-m", "-n", "-p", *argv]
 
 
-def stop(*, root: Path) -> bool:
-    """Kill the recorded namespaces, if they are still there; True when something was killed."""
-    holder = Holder.load(path=root / "holder.json")
-    if holder is not None:
-        os.kill(holder.outer, signal.SIGKILL)
-        until("the namespaces to end", lambda: _dead(pid=holder.outer) and _dead(pid=holder.inner), seconds=30)
+def stop(*, root: Path, program: Path) -> bool:
+    """Kill the namespaces, if they are still there; True when something was killed.
+
+    They are known by their command line: a kill between their start and its record, or a record half written, loses it.
+    """
+    outer = holders(program=program)
+    ending = [*outer, *(child for pid in outer for child in _children(pid=pid))]
+    for pid in outer:
+        os.kill(pid, signal.SIGKILL)
+    until("the namespaces to end", lambda: all(_dead(pid=pid) for pid in ending), seconds=30)
     (root / "holder.json").unlink(missing_ok=True)
     run("ip", "link", "del", HOST_LINK, check=False)
-    return holder is not None
+    return bool(outer)
 
 
 def _dead(*, pid: int) -> bool:

@@ -217,7 +217,7 @@ def _gpus_offered() -> bool:
 def _sweep() -> None:
     """End what is left of an earlier cluster, killed or healthy."""
     (root() / "fingerprint").unlink(missing_ok=True)
-    netns.stop(root=root())
+    netns.stop(root=root(), program=root() / "init.sh")
     node_cgroups.clear()
     shutil.rmtree(root() / "run", ignore_errors=True)
 

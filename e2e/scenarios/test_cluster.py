@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
 
-from e2e.cluster import addons, external, node_cgroups, whole
-from e2e.cluster.netns import HOST_LINK, Holder, run, until
+from e2e.cluster import addons, external, whole
+from e2e.cluster.netns import Holder, holders, until
+from e2e.cluster.paths import REPOSITORY
 from e2e.conftest import Cluster
 from e2e.doubles.gpus import COUNT, RESOURCE
 
@@ -127,12 +130,37 @@ def test_comes_up_again_after_a_hard_kill(cluster: Cluster, namespace: str, imag
     cluster.eventually(cluster.allocatable, equals=COUNT)
 
 
-@pytest.mark.skipif("MODELFLEET_TEST_DOWN" not in os.environ, reason="ends the cluster: set MODELFLEET_TEST_DOWN=1")
-def test_down_leaves_nothing(cluster: Cluster) -> None:  # noqa: ARG001 - it must be up first
-    """Given a running cluster, when it is taken down, then no process, link, cgroup or mount of it is left."""
-    whole.down()
-    assert whole.status()["state"] == "absent"
-    assert HOST_LINK not in run("ip", "-brief", "link")
-    assert not [path for path in (h / node_cgroups.NAME for h in node_cgroups.hierarchies()) if path.exists()]
-    assert str(whole.root()) not in run("mount")
-    assert str(whole.root()) not in run("ps", "-eo", "args")
+def killed_up(*, at: str) -> None:
+    """Run `up` in a process of its own, and end it and what it has just started as soon as it prints this."""
+    (whole.root() / "fingerprint").unlink(missing_ok=True)  # or it would adopt
+    argv = [sys.executable, "-u", "-m", "e2e.cluster", "up"]
+    with subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if at in line:
+                break
+        os.killpg(process.pid, signal.SIGKILL)
+    assert at in said[-1], "".join(said)
+
+
+def test_an_up_that_was_killed_at_any_moment_is_made_good(
+    cluster: Cluster, namespace: str, images: dict[str, str]
+) -> None:
+    """Given a running pod, when `up` is killed early, late and half recorded, then the next brings everything back."""
+    cluster.apply(pod(name="sleeper", namespace=namespace, image=images["PAUSE_IMAGE"]))
+    cluster.eventually(lambda: phase(cluster, name="sleeper", namespace=namespace), equals="Running")
+    for at in ("starting etcd", "the API server is ready", "the node is ready"):
+        killed_up(at=at)
+    left = Holder.load(path=whole.root() / "holder.json")
+    assert left is not None, "the last one that was killed had come far"
+    (whole.root() / "holder.json").write_text('{"outer": ')
+    (whole.root() / "fingerprint").write_text("half")
+    whole.up()
+    now = Holder.load(path=whole.root() / "holder.json")
+    assert now is not None
+    assert holders(program=whole.root() / "init.sh") == [now.outer]
+    assert now.outer != left.outer
+    cluster.eventually(lambda: phase(cluster, name="sleeper", namespace=namespace), equals="Running")
+    cluster.eventually(cluster.allocatable, equals=COUNT)

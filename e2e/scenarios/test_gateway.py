@@ -7,16 +7,22 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
 
 from e2e import fleet
 from e2e.clients import Seen, asking
-from e2e.cluster import whole
+from e2e.cluster import external, whole
 from e2e.conftest import Cluster, own_llm
 from e2e.edge import Edge
-from e2e.llm import START_SECONDS, Llm
+from e2e.llm import START_SECONDS, Llm, Pod, kill, restarts, uids
+
+SOON = 1.0
+"""Seconds within which a client has an answer after an Envoy was killed."""
+BACK_SECONDS = 60.0
+"""Within which its container runs again; the kubelet waits ten seconds before it starts one that ended twice."""
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +69,51 @@ async def _replaced_under_load(edge: Edge, model: str) -> Seen:
     return seen
 
 
+@pytest.mark.skipif(external.configured() is not None, reason="kills a container as only its node can")
+def test_a_killed_envoy_keeps_no_client_waiting_for_a_second(edge: Edge, served: Llm) -> None:
+    """Given two Envoys behind the Service, when one is killed, then who asks again has an answer within a second."""
+    edge.until(f"{served.namespace}/chat", 200)
+    victim, *others = _pods(fleet.GATEWAY)
+    assert others, "one goes on"
+    kill(victim)
+    longest, url, deadline = 0.0, edge.url, time.monotonic() + BACK_SECONDS
+    while not _restarted(victim):
+        assert time.monotonic() < deadline, f"{victim['metadata']['name']} does not come back"
+        longest = max(longest, *(_seconds_to_an_answer(f"{url}/v1/models", edge) for _ in range(20)))
+    assert longest < SOON
+
+
+def _seconds_to_an_answer(url: str, edge: Edge) -> float:
+    """Ask on a new connection, and again where nobody takes it, as clients do."""
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < BACK_SECONDS:
+        with suppress(httpx.TransportError):
+            answer = httpx.get(url, headers=edge.headers, timeout=SOON)
+            assert answer.status_code == httpx.codes.OK, answer.text
+            return time.monotonic() - began
+    raise AssertionError(f"nobody answered for {waited:.0f} s")
+
+
+def _restarted(before: Pod) -> bool:
+    """Whether a pod is ready again in containers that are not those of before."""
+    (now,) = (pod for pod in _pods(fleet.GATEWAY) if pod["metadata"]["uid"] == before["metadata"]["uid"])
+    conditions = {one["type"]: one["status"] for one in now["status"]["conditions"]}
+    return restarts([now]) > restarts([before]) and conditions["Ready"] == "True"
+
+
+def _pods(deployment: str) -> list[Pod]:
+    where = ("-n", fleet.NAMESPACE, "-o", "json")
+    selector = json.loads(whole.kubectl("get", "deployment", deployment, *where))["spec"]["selector"]
+    labels = ",".join(f"{key}={value}" for key, value in selector["matchLabels"].items())
+    found: list[Pod] = json.loads(whole.kubectl("get", "pods", *where, "-l", labels))["items"]
+    return found
+
+
 def _replace(deployment: str) -> None:
     """Restart a Deployment, and wait until its old pods are gone: they drain first."""
-    where = ("-n", fleet.NAMESPACE)
-    selector = json.loads(whole.kubectl("get", "deployment", deployment, *where, "-o", "json"))["spec"]["selector"]
-    labels = ",".join(f"{key}={value}" for key, value in selector["matchLabels"].items())
-    before = set(whole.kubectl("get", "pods", *where, "-l", labels, "-o", "name").split())
-    whole.kubectl("rollout", "restart", f"deployment/{deployment}", *where)
+    before = uids(_pods(deployment))
+    whole.kubectl("rollout", "restart", f"deployment/{deployment}", "-n", fleet.NAMESPACE)
     deadline = time.monotonic() + 150
-    while left := before & set(whole.kubectl("get", "pods", *where, "-l", labels, "-o", "name").split()):
+    while left := before & uids(_pods(deployment)):
         assert time.monotonic() < deadline, f"still there: {left}"
         time.sleep(0.5)

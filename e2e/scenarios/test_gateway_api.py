@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from e2e.clients import Seen, asking
 from e2e.cluster import external
 from e2e.conftest import Cluster, own_llm
 from e2e.llm import START_SECONDS, Llm
+from e2e.rollouts import CANARY, begun, follow, promoted, reasons, told
 
 HOST = "chat.example.test"
 ROUTING = {
@@ -62,7 +64,7 @@ def test_requests_reach_the_model_by_its_host_name_and_nothing_else_of_it(gatewa
 def test_no_request_fails_while_a_new_revision_takes_over(gateway: str, served: Llm) -> None:
     served.until("an answer", lambda: ask(gateway).status_code == 200)
     before = {pod["metadata"]["name"] for pod in served.pods()}
-    seen = asyncio.run(_changed_under_load(gateway, served))
+    seen = asyncio.run(_under_load(gateway, partial(_update, served)))
     assert Counter(seen.problems) == {}
     assert seen.whole["streams"] > 0
     assert seen.whole["answers"] > 0
@@ -76,8 +78,31 @@ def _weights(served: Llm) -> list[int]:
     return [backend["weight"] for backend in rule["backendRefs"]]
 
 
-async def _changed_under_load(gateway: str, served: Llm) -> Seen:
+def _update(served: Llm) -> None:
+    served.change()
+    served.await_settled(replicas=1, seconds=START_SECONDS)
+
+
+def test_a_canary_is_judged_by_its_engines_and_no_request_fails(gateway: str, served: Llm) -> None:
+    """Given a Gateway that is not ours, when a canary rolls out, then the route splits, and what engines count decides."""
+    served.until("an answer", lambda: ask(gateway).status_code == 200)
+    served.patch({"rollout": CANARY})
+    seen = asyncio.run(_under_load(gateway, partial(_climb, served)))
+    assert Counter(seen.problems) == {}
+    assert seen.whole["streams"] > 0
+    assert reasons(served.status())[-1] == "Promoted"
+
+
+def _climb(served: Llm) -> None:
+    served.change()
+    new = begun(served)
+    compared = follow(served, "a comparison", lambda status: (told(status, "analysis") or {}).get("results"))
+    assert sorted(_weights(served)) == [20, 80]
+    assert any(note.startswith("errors are not judged") for note in told(compared, "analysis")["notes"])
+    promoted(served, revision=new)
+
+
+async def _under_load(gateway: str, work: Callable[[], None]) -> Seen:
     async with asking(gateway, model="chat", headers={"Host": HOST}) as seen:
-        await asyncio.to_thread(served.change)
-        await asyncio.to_thread(served.await_settled, replicas=1, seconds=START_SECONDS)
+        await asyncio.to_thread(work)
     return seen

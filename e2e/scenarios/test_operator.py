@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from e2e import fleet, images
-from e2e.cluster import whole
+from e2e.cluster import external, whole
 from e2e.conftest import Cluster
 from e2e.llm import START_SECONDS, Llm, leaving, ready, restarts, uids
+from e2e.streams import streams
 
 OPERATOR = (f"deployment/{fleet.RELEASE}", "-n", fleet.NAMESPACE)
+STREAMS = 6
 
 
 @pytest.fixture
@@ -36,10 +38,10 @@ def looked_at(llm: Llm) -> None:
     llm.until("the budget is back", lambda: llm.owned("poddisruptionbudgets"))
 
 
-def upgrade(llm: Llm, *, operator: images.Recipe) -> None:
-    """Install the chart with an operator image, and return when no pod of another is left to lead."""
+def upgrade(llm: Llm, *, operator: images.Recipe, engine: str) -> None:
+    """Install the chart with an operator image and a default engine image; no pod of another is left to lead."""
     fleet.load_images(operator)
-    fleet.install(operator=operator)
+    fleet.install(operator=operator, values={"engineImages": {"vLLM": {"gpu": engine, "cpu": engine}}})
 
     def led() -> bool:
         running = {c["image"] for pod in fleet.operators() for c in pod["spec"]["containers"]}
@@ -135,11 +137,46 @@ def test_a_leader_lost_in_the_middle_of_a_rollout(serving: Llm) -> None:
     assert max(sum(not leaving(pod) for pod in state.values()) for state in states) == 2
 
 
+def next_engine(engine: str) -> str:
+    """Give the engine's image another name on the node; on a cluster that is not ours it keeps its only one."""
+    if external.configured():
+        return engine
+    name = f"{engine}-next"
+    whole.ctr("images", "tag", "--force", engine, name)
+    return name
+
+
+@pytest.mark.skipif(external.configured() is not None, reason="kills the API server")
+def test_the_api_server_restarts_under_a_model_that_serves(serving: Llm) -> None:
+    """Given streams, when the API server is killed, then none is lost, nothing restarts, and the next scale is done."""
+    before, operators = uids(serving.pods()), fleet.operators()
+    pid = whole.root() / "run" / "kube-apiserver.pid"
+    killed = pid.read_text()
+    with streams(serving, count=STREAMS) as flow:
+        flow.await_finished()
+        whole.restart("kube-apiserver")
+        serving.until("a new API server", lambda: pid.read_text() != killed)
+        serving.until("an answer of the API", serving.pods)
+        flow.await_finished()
+        serving.kubectl("scale", f"llmdep/{serving.name}", "--replicas=2")
+        serving.await_settled(replicas=2)
+        counts = flow.end()
+    assert (counts["failed"], counts["cut"], counts["open"]) == (0, 0, 0), counts
+    assert before < uids(serving.pods())
+    assert restarts(serving.owned("pods")) == 0
+    # Whoever led may have ended for want of its Lease: once, and another leads.
+    serving.until("a leader", fleet.leader)
+    assert uids(fleet.operators()) == uids(operators)
+    assert restarts(fleet.operators()) - restarts(operators) <= 1
+
+
 @pytest.mark.usefixtures("operator")
-def test_an_upgrade_with_another_renderer_restarts_nothing(serving: Llm, modelfleet: Cluster) -> None:  # noqa: ARG001
-    """Given a replica, when the chart is upgraded to an operator that renders otherwise, then only new revisions tell."""
+def test_an_upgrade_with_other_defaults_restarts_nothing(serving: Llm, modelfleet: Cluster) -> None:  # noqa: ARG001
+    """Given a replica, when an operator with another renderer and engine image comes, then only new revisions tell."""
     before, old = uids(serving.pods()), renderings(serving)
-    upgrade(serving, operator=images.NEXT_OPERATOR)
+    engine = fleet.name_there(images.VLLM_CPU)
+    later = next_engine(engine)
+    upgrade(serving, operator=images.NEXT_OPERATOR, engine=later)
     assert untouched(serving, before=before)
     assert "next" not in old.values()
     assert renderings(serving) == old
@@ -149,13 +186,20 @@ def test_an_upgrade_with_another_renderer_restarts_nothing(serving: Llm, modelfl
     now = renderings(serving)
     assert {name: now[name] for name in old} == old
     assert {now[name] for name in now.keys() - old.keys()} == {"next"}
+    assert engines(serving) == {later}
 
     # Back again: an older operator leaves alone what a newer one has rendered.
     serving.await_alone()
     after = uids(serving.pods())
-    upgrade(serving, operator=images.OPERATOR)
+    upgrade(serving, operator=images.OPERATOR, engine=engine)
     assert untouched(serving, before=after)
+    assert engines(serving) == {later}
     assert renderings(serving) == now
+
+
+def engines(llm: Llm) -> set[str]:
+    """Images that its pods run."""
+    return {pod["spec"]["containers"][0]["image"] for pod in llm.pods()}
 
 
 def renderings(llm: Llm) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from e2e import fleet, images
 from e2e.edge import Edge
 from e2e.llm import ENGINE, START_SECONDS, Llm, restarts, uids
 from e2e.prober import check, probing
-from e2e.rollouts import begun, follow, reasons, weights
+from e2e.rollouts import begun, follow, reasons, unrouted, weights
 from modelfleet.cli.rollout_view import serving as stable
 
 PLUGINS: Path = images.ROOT / "e2e" / "faulty.py"
@@ -58,9 +59,13 @@ def test_a_canary_that_fails_its_requests_loses_them_alone(serving: Llm, edge: E
         new = begun(serving)
         follow(serving, "the rollback", lambda status: "RolledBack" in reasons(status)[-1:])
         assert weights(serving.status()) == {old: 100}
+        follow(serving, "every Envoy knows", partial(unrouted, revision=new))
+        gone = prober.moment()
         prober.await_flow()
         blast = prober.end()
-    check(blast, revisions={old, new}, spared={old})
+    # Whole streams without a word are this engine's fault; of the others none that was cut said [DONE].
+    check(blast, revisions={old, new}, spared={old}, until={new: gone}, short=plugin == "Empty")
+    assert blast.began("begun", of=new) <= gone, "no stream came after"
     assert blast.lost(of=new) > 0, "it was broken"
     assert re.search(told, serving.message("Degraded"))
     print(serving.message("Degraded"))

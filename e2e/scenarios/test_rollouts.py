@@ -14,15 +14,22 @@ import pytest
 from e2e import fleet, reach
 from e2e.cluster import external, whole
 from e2e.edge import Edge
-from e2e.llm import START_SECONDS, Llm, kill, restarts, uids
-from e2e.prober import check, probing
-from e2e.rollouts import Json, act, add, begun, follow, of, promoted, reasons, rolling, told, weights
+from e2e.llm import ENGINE, START_SECONDS, Llm, kill, restarts, uids
+from e2e.prober import TOKENS, check, probing
+from e2e.rollouts import Json, act, begun, follow, of, promoted, reasons, rolling, told, unrouted, weights
+from e2e.spoiling import Spoiling, spoiling
 from modelfleet.cli.rollout_view import serving as stable
 
-SLOWER = "--max-num-seqs=1"
-"""One request at a time: the others wait for their first token."""
 LONG = 96
 """Tokens of an answer that is worth waiting for."""
+SLOWER: dict[str, tuple[dict[str, Any], int]] = {
+    # The others wait for their first token.
+    "one request at a time": ({"engine": {"args": [*ENGINE["args"], "--max-num-seqs=1"]}}, LONG),
+    # A tenth of a core: a second makes some eighty tokens, and a start takes minutes. Two dozen clients that all end up
+    # waiting here have a token each quarter of a second.
+    "a tighter CPU limit": ({"resources": {"limits": {"cpu": "100m"}}}, TOKENS),
+}
+"""What makes it slower → the change, and the tokens of an answer."""
 COPIES = 50
 """Percent of the requests."""
 TO_THE_END = ["WeightSet", "StepPassed", "WeightSet", "StepPassed", "WeightSet", "Promoted"]
@@ -84,19 +91,23 @@ def kill_leader(llm: Llm) -> None:
     llm.until("another leader", lambda: fleet.leader() not in {"", name})
 
 
-@pytest.mark.short
-def test_a_slower_canary_is_rolled_back_with_numbers(serving: Llm, edge: Edge) -> None:
+@pytest.mark.parametrize("slower", [pytest.param(next(iter(SLOWER)), marks=pytest.mark.short), *list(SLOWER)[1:]])
+def test_a_slower_canary_is_rolled_back_with_numbers(serving: Llm, edge: Edge, slower: str) -> None:
     """Given a revision that makes clients wait, when it rolls out, then it loses its traffic by itself and says why."""
+    change, tokens = SLOWER[slower]
     old, before = stable(serving.status()), uids(serving.pods())
-    with probing(serving, by=edge, tokens=LONG) as prober:
+    with probing(serving, by=edge, tokens=tokens) as prober:
         prober.await_flow()
-        add(serving, SLOWER)
+        serving.patch(change)
         new = begun(serving)
         follow(serving, "the rollback", lambda status: "RolledBack" in reasons(status)[-1:])
+        follow(serving, "every Envoy knows", partial(unrouted, revision=new))
+        gone = prober.moment()
         prober.await_flow()
         blast = prober.end()
     assert weights(serving.status()) == {old: 100}
-    check(blast, revisions={old, new}, spared={old})
+    check(blast, revisions={old, new}, spared={old}, until={new: gone})
+    assert blast.began("begun", of=new) <= gone, "no stream came after"
     assert serving.condition("Degraded") == ("True", "RolledBack")
     assert re.search(r"canary [\d.]+% of \d+, stable [\d.]+% of \d+ \(\w+", serving.message("Degraded"))
     serving.until("only stable's pods", lambda: uids(serving.owned("pods")) == before, seconds=START_SECONDS)
@@ -139,6 +150,33 @@ def test_without_prometheus_it_holds(serving: Llm, edge: Edge) -> None:
     assert reasons(serving.status())[-len(TO_THE_END) :] == TO_THE_END
 
 
+@pytest.fixture
+def spoiled(serving: Llm) -> Iterator[Spoiling]:
+    """The operator's Prometheus answers as the test says; the real one again after the test."""
+    with spoiling(serving) as found:
+        yield found
+
+
+@ours
+def test_answers_without_series_or_numbers_hold_it(serving: Llm, edge: Edge, spoiled: Spoiling) -> None:
+    """Given a canary in a step, when Prometheus' answers are empty or NaN, then it holds each time, and goes on after."""
+    old = stable(serving.status())
+    with probing(serving, by=edge) as prober:
+        prober.await_flow()
+        serving.change()
+        new = begun(serving)
+        for fault in ("empty", "nan"):
+            spoiled.answer(fault)
+            held = follow(serving, f"a hold, as it is {fault}", lambda status: told(status, "hold") == "NoData")
+            assert weights(held).keys() == {old, new}
+            spoiled.mend()
+            follow(serving, "the hold is over", lambda status: not told(status, "hold"))
+        promoted(serving, revision=new)
+        blast = prober.end()
+    check(blast, revisions={old, new})
+    assert reasons(serving.status())[-len(TO_THE_END) :] == TO_THE_END
+
+
 def test_another_revision_and_an_abort_in_the_middle(serving: Llm, edge: Edge) -> None:
     """Given a canary, when the spec changes, is taken back or a person aborts, then it leaves and no stream with it."""
     old, before = stable(serving.status()), uids(serving.pods())
@@ -170,7 +208,7 @@ def test_another_revision_and_an_abort_in_the_middle(serving: Llm, edge: Edge) -
 def test_blue_green_is_seen_before_it_serves_and_goes_back_at_once(serving: Llm, edge: Edge) -> None:
     """Given a preview that people look at, when it is promoted and taken back under load, then nobody notices."""
     old, before, model = stable(serving.status()), uids(serving.pods()), f"{serving.namespace}/{serving.name}"
-    blue_green = {"strategy": "BlueGreen", "canary": None, "blueGreen": {"autoPromote": False}}
+    blue_green = {"strategy": "BlueGreen", "canary": None, "blueGreen": {}, "analysis": {"metrics": None}}
     serving.patch({"rollout": {**blue_green, "scaleDownDelaySeconds": 600}})
     with probing(serving, by=edge) as prober:
         prober.await_flow()
@@ -200,8 +238,7 @@ def test_blue_green_is_seen_before_it_serves_and_goes_back_at_once(serving: Llm,
 def test_users_see_nothing_of_a_mirror(serving: Llm, edge: Edge) -> None:
     """Given a step of copies, when it runs, then the new revision works and no client has an answer of it."""
     old = stable(serving.status())
-    canary: dict[str, Any] = {"mirror": {"percent": COPIES, "minSeconds": 60}, "steps": [{"weight": 50}]}
-    serving.patch({"rollout": {"canary": canary}})
+    serving.patch({"rollout": {"canary": {"mirror": {"percent": COPIES, "minSeconds": 60}}}})
     with probing(serving, by=edge) as prober:
         prober.await_flow()
         serving.change()
@@ -212,7 +249,9 @@ def test_users_see_nothing_of_a_mirror(serving: Llm, edge: Edge) -> None:
         compared = follow(serving, "a comparison", lambda s: (told(s, "analysis") or {}).get("results"))
         assert told(compared, "mirror") == COPIES
         assert new not in prober.blast().revisions
+        begun(serving)
+        assert "the copies were compared" in [one["message"] for one in serving.decisions("Rollout")]
         promoted(serving, revision=new)
         blast = prober.end()
-    assert "the copies were compared" in [one["message"] for one in serving.decisions("Rollout")]
     check(blast, revisions={old, new})
+    assert reasons(serving.status())[-len(TO_THE_END) :] == TO_THE_END

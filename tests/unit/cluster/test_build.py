@@ -91,6 +91,15 @@ def test_a_folder_left_without_its_program_is_replaced(cache, tmp_path, monkeypa
     assert not (stale / "kubectl.partial").exists()
 
 
+def test_what_a_killed_build_left_is_removed(cache, tmp_path, monkeypatch):
+    half = cache / "bin" / ".kubectl-x1y2" / "bin" / "kubectl"
+    half.parent.mkdir(parents=True)
+    half.write_text("half")
+    monkeypatch.setattr(host, "ensure_go", lambda: fake_go(tmp_path, 'echo program > "$5"'))
+    assert build.tool("kubectl").read_text() == "program\n"
+    assert [path.name for path in (cache / "bin").iterdir()] == [build.path_of("kubectl").parent.name]
+
+
 def test_a_build_never_changes_the_pinned_versions(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("GOFLAGS", "-mod=mod")
     monkeypatch.setattr(host, "ensure_go", lambda: fake_go(tmp_path, 'echo "$GOFLAGS" > "$5"'))
