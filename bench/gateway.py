@@ -26,12 +26,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import gateway_load as load
-from bench.gateway_variants import PEERS, Ours, Variant, answering, installed, peer, plain
+from bench.gateway_variants import PEERS, Ours, Variant, answering, everything_on, installed, peer, plain
 
 SIZES = {"100b": 100, "8k": 8 * 1024, "100k": 100 * 1024}
 CLIENTS = 8
 CORE, OTHER_CORE = 0, 1
 START_SECONDS = 90
+PROMISED_MS = 50
+"""From a pod's change to what requests see of it, at any size."""
 PEERS_DIR = Path("build/bench-peers").resolve()
 DIRECT, PLAIN = "engine alone", "envoy"
 Figures = dict[str, list[float]]
@@ -63,7 +65,11 @@ async def variants(plan: Plan, *, folder: Path) -> AsyncIterator[list[Variant]]:
     engine = await asyncio.start_server(load.engine, "127.0.0.1", 0, limit=1024 * 1024)
     at = engine.sockets[0].getsockname()[1]
     ours = Ours(folder=folder, core=CORE)
-    started = [Variant(name=DIRECT, port=at), plain(folder, engine=at, core=CORE), await ours.start(engine=at)]
+    started = [
+        Variant(name=DIRECT, port=at),
+        plain(folder, engine=at, core=CORE),
+        await ours.start(everything_on(engine=at)),
+    ]
     for name in plan.peers:
         if (home := installed(name, folder=PEERS_DIR)) is None:
             say(f"{name}: left out, it cannot be installed here")
@@ -139,7 +145,8 @@ def control(plan: Plan) -> dict[str, Any]:
         argv += ["--envoy-core", str(CORE), "--core", str(OTHER_CORE)]
         done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, timeout=240, check=True)
         found[str(models)] = json.loads(done.stdout.splitlines()[-1])
-        say(f"control plane with {models} models")
+        late = [name for name in ("added_ms", "removed_ms") if found[str(models)][name] > PROMISED_MS]
+        say(f"control plane with {models} models" + (f": above {PROMISED_MS} ms: {', '.join(late)}" if late else ""))
     return found
 
 

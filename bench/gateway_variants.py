@@ -20,7 +20,7 @@ from e2e.cluster.process import Child, free_ports
 from modelfleet.core.routing.model import ApiKey, Endpoint, Fleet, Revision, Served
 from modelfleet.gateway.ads import AdsServer
 from modelfleet.gateway.render_listener import ListenerSettings
-from modelfleet.gateway.snapshot import Renderer
+from modelfleet.gateway.snapshot import Renderer, Snapshot
 from tests.gateway.envoy import bootstrap, eventually
 
 PEERS = {
@@ -31,6 +31,7 @@ PEERS = {
 INSTALL_SECONDS = 420
 MODELS = 100
 """Ours serves one model beside others, as it would; a plain proxy knows one address."""
+TENANTS = ("team-a", "team-b")
 
 
 @dataclass(kw_only=True)
@@ -99,52 +100,60 @@ def envoy(folder: Path, *, config: dict[str, Any], core: int) -> Child:
 class Ours:
     """The whole configuration as an installation has it, from a control server in this process."""
 
-    def __init__(self, *, folder: Path, core: int, models: int = MODELS) -> None:
+    def __init__(self, *, folder: Path, core: int) -> None:
         (self.port,) = free_ports(1)
-        self.ads, self._folder, self._core, self._count = AdsServer(), folder, core, models
+        self.ads, self._folder, self._core = AdsServer(), folder, core
         self._renderer = Renderer(settings=ListenerSettings(address="127.0.0.1", port=self.port))
-        idle = Endpoint(address="127.0.0.1", port=9)
-        self._others = tuple(_served(f"other-{n}", idle) for n in range(models - 1))
         self.child: Child
 
-    async def start(self, *, engine: int) -> Variant:
+    async def start(self, fleet: Fleet) -> Variant:
         """Start Envoy and wait until it has everything."""
         port = await self.ads.start(address="127.0.0.1:0")
-        wanted = self.publish(engine)
+        snapshot = self.publish(fleet)
         config = bootstrap(node="bench", control_port=port)
         self.child = envoy(self._folder / "ours", config=config, core=self._core)
         self.child.start()
-        await self.acknowledged(wanted)
+        for model in fleet.models:
+            await self.acknowledged(snapshot, uid=model.uid)
         return Variant(name="modelfleet", port=self.port, child=self.child)
 
-    def publish(self, engine: int, *, more: int = 0) -> str:
-        """Serve the model `chat` from an engine on this port; returns the digest to wait for."""
-        added = tuple(_served(f"new-{n}", Endpoint(address="127.0.0.1", port=9)) for n in range(more))
-        chat = _served("chat", Endpoint(address="127.0.0.1", port=engine))
-        key = ApiKey(tenant="team-a", key="key-of-team-a")
-        snapshot = self._renderer.render(Fleet(models=(chat, *self._others, *added), keys=(key,)))
+    def publish(self, fleet: Fleet) -> Snapshot:
+        """Render a fleet and hand it out."""
+        snapshot = self._renderer.render(fleet)
         self.ads.publish(snapshot)
-        return snapshot.models[(added[-1] if added else chat).uid].digest
+        return snapshot
 
-    async def acknowledged(self, digest: str) -> None:
-        """Wait until Envoy has taken in the model with this digest."""
+    async def acknowledged(self, snapshot: Snapshot, *, uid: str) -> None:
+        """Wait until Envoy has taken in a model as it is there."""
+        digest = snapshot.models[uid].digest
 
         async def there() -> bool:
-            return any(digest in stream.confirmed.values() for stream in self.ads.streams().values())
+            return any(stream.confirmed.get(uid) == digest for stream in self.ads.streams().values())
 
         await eventually(there, what="acknowledgement", tell=self.child.tail, seconds=60)
 
 
-def _served(name: str, endpoint: Endpoint) -> Served:
-    revision = Revision(name="r1", weight=100, endpoints=(endpoint,))
-    return Served(
-        namespace="team-a",
-        name=name,
-        uid=f"uid-{name}",
-        created="2026-01-01T00:00:00Z",
-        served_name=name,
-        revisions=(revision,),
+def everything_on(*, engine: int) -> Fleet:
+    """Give the model `chat` all that costs its requests something, among many others.
+
+    A canary with a tenth of them, replicas chosen by the prompt's beginning, tenants that alone are let in, and a rate for
+    each that no bench reaches.
+    """
+    here = (Endpoint(address="127.0.0.1", port=engine),)
+    revisions = Revision(name="r1", weight=90, endpoints=here), Revision(name="r2", weight=10, endpoints=here)
+    chat = _served("chat", *revisions, balance="PrefixAffinity", allowed_tenants=TENANTS)
+    idle = Revision(name="r1", weight=100, endpoints=(Endpoint(address="127.0.0.1", port=9),))
+    others = (_served(f"other-{n}", idle) for n in range(MODELS - 1))
+    return Fleet(
+        models=(chat, *others),
+        keys=tuple(ApiKey(tenant=tenant, key=f"key-of-{tenant}") for tenant in TENANTS),
+        rates=dict.fromkeys(TENANTS, 1_000_000.0),
     )
+
+
+def _served(name: str, *revisions: Revision, **more: Any) -> Served:
+    given = {"uid": f"uid-{name}", "created": "2026-01-01T00:00:00Z", "served_name": name, **more}
+    return Served(namespace="team-a", name=name, revisions=revisions, **given)
 
 
 def installed(name: str, *, folder: Path) -> Path | None:

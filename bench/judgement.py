@@ -13,94 +13,41 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.queueing import Fault
-from bench.trials import Ended, fleet, rollout, slow, trial
+from bench.others import others_table
+from bench.scenarios import Cell, cells, where
+from bench.trials import WARMUP_SECONDS, Ended
 from modelfleet.core.judgement import ArmBlock, Block, Config, Counts, MetricConfig, Window, judge
 
-EQUAL, STEPS = Fault(), ((0.05, 1, 4), (0.25, 1, 3), (0.5, 2, 2))
 SAMPLES = (50, 100, 200, 400, 800, 1600)
-HALF, DOUBLE = {"weight": 1 / 7}, {"weight": 0.4}
+EARLY_SECONDS = WARMUP_SECONDS + 600.0
+"""Ten counted minutes; a window has thirty."""
 BATCH = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One scenario, played many times. `bound` names the promise that it tests."""
-
-    name: str
-    rate: float
-    runs: int
-    fault: Fault = EQUAL
-    changes: dict[str, Any] = field(default_factory=dict)
-    whole: bool = False
-    bound: str = ""
-
-    def play(self, seed: int) -> Ended:
-        """Plays it once."""
-        some = fleet(self.rate, fault=self.fault, **self.changes)
-        return rollout(some, seed=seed, steps=STEPS) if self.whole else trial(some, seed=seed, last=True)
-
-
-FAULTS = (
-    ("equal", EQUAL),
-    ("1.1x slower", slow(1.1)),
-    ("1.2x slower", slow(1.2)),
-    ("1.5x slower", slow(1.5)),
-    ("errors +1 point", Fault(errors=0.01)),
-    ("errors +2", Fault(errors=0.02)),
-    ("errors +5", Fault(errors=0.05)),
-    ("empty 2 %", Fault(empty=0.02)),
-)
-DOUBLE_DROP = (
-    ("1.2x slower", slow(1.2)),
-    ("errors +2", Fault(errors=0.02)),
-    ("empty 2 %", Fault(empty=0.02)),
-)
-
-
-def cells(scale: float) -> list[Cell]:
-    """Every scenario, with its runs times `scale`.
-
-    At 0.2 requests/s "1.2x slower" is a drop of one M only, so nothing is promised there.
-    """
-    made = [
-        Cell(name=name, rate=rate, runs=runs, fault=fault, bound=_bound(name) if rate >= 1 or name == "equal" else "")
-        for rate, runs in ((0.2, 40), (1.0, 80), (5.0, 100), (50.0, 25))
-        for name, fault in FAULTS
-    ]
-    conditions = (("half load", HALF), ("double load", DOUBLE), ("cold cache 3x", {"cold": 3.0}))
-    for condition, changes in conditions:
-        for name, fault in (("equal", EQUAL), *DOUBLE_DROP):
-            cell = Cell(name=f"{name}, {condition}", rate=5.0, runs=100, fault=fault, changes=changes)
-            made.append(replace(cell, bound=_bound(name)))
-    made.append(Cell(name="equal, replicas differ by 5 %", rate=5.0, runs=100, changes={"replica_sd": 0.05}))
-    for name, fault in (("equal", EQUAL), *DOUBLE_DROP):
-        runs = 250 if name == "equal" else 100
-        made.append(Cell(name=name, rate=5.0, runs=runs, fault=fault, whole=True, bound=_bound(name)))
-    return [replace(cell, runs=max(2, round(cell.runs * scale))) for cell in made]
-
-
-def _bound(name: str) -> str:
-    if name == "equal":
-        return "rollback"
-    return "promotion" if name in dict(DOUBLE_DROP) else ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Row:
-    """A cell's outcome."""
+    """A cell's outcome: seconds and canary requests of each Fail, seconds of each Pass."""
 
     cell: Cell
     fails: list[tuple[float, float]]
-    passes: int
-    open: int
+    passed: list[float]
+
+    @property
+    def passes(self) -> int:
+        """Count the runs that passed."""
+        return len(self.passed)
+
+    @property
+    def open(self) -> int:
+        """Count the runs that were not decided."""
+        return self.cell.runs - len(self.fails) - self.passes
 
     @property
     def rollback(self) -> float:
@@ -112,6 +59,15 @@ class Row:
         """Share of runs that passed."""
         return self.passes / self.cell.runs
 
+    def shares(self) -> list[str]:
+        """Word the shares that failed, passed and stayed open; of one window also after ten minutes."""
+        runs = self.cell.runs
+        early = [sum(s <= EARLY_SECONDS for s in ended) / runs for ended in ([f[0] for f in self.fails], self.passed)]
+        late = [self.rollback, self.promotion]
+        if not self.cell.whole:
+            return [f"{a:.1%} → {b:.1%}" for a, b in zip(early, late, strict=True)] + [f"{self.open / runs:.1%}"]
+        return [f"{share:.1%}" for share in (*late, self.open / runs)]
+
 
 def play(*, cell: Cell, seed: int, progress: Callable[[str], None], pool: ProcessPoolExecutor) -> Row:
     """Plays a cell in batches."""
@@ -119,15 +75,10 @@ def play(*, cell: Cell, seed: int, progress: Callable[[str], None], pool: Proces
     batches = [seeds[i : i + BATCH] for i in range(0, len(seeds), BATCH)]
     ended = [one for batch in pool.map(partial(_play_batch, cell), batches) for one in batch]
     fails = [(e.seconds, e.canary_requests) for e in ended if e.verdict.outcome == "Fail"]
-    passes = sum(e.promoted if cell.whole else e.verdict.outcome == "Pass" for e in ended)
-    row = Row(cell=cell, fails=fails, passes=passes, open=cell.runs - len(fails) - passes)
+    passed = [e.seconds for e in ended if (e.promoted if cell.whole else e.verdict.outcome == "Pass")]
+    row = Row(cell=cell, fails=fails, passed=passed)
     progress(f"{where(cell)}, {cell.name}: Fail {row.rollback:.1%}, Pass {row.promotion:.1%} of {cell.runs}")
     return row
-
-
-def where(cell: Cell) -> str:
-    """Say what fleet it is."""
-    return "rollout 5/25/50" if cell.whole else f"{cell.rate:g} req/s"
 
 
 def _play_batch(cell: Cell, seeds: Sequence[int]) -> list[Ended]:
@@ -209,14 +160,14 @@ def upper_95(*, bad: int, runs: int) -> float:
 
 def print_rows(console: Console, rows: list[Row]) -> None:
     """The simulated fleets: outcomes, and the power by canary requests."""
-    table = Table("fleet", "canary", "runs", "Fail", "Pass", "open", "median s / requests to Fail", title="Outcomes")
+    heads = ("Fail", "Pass", "open", "median s / requests to Fail")
+    table = Table("fleet", "canary", "runs", *heads, title="Outcomes; of one window after 10 → 30 counted minutes")
     for row in rows:
         spent = "-"
         if row.fails:
             seconds, requests = (statistics.median(f[i] for f in row.fails) for i in (0, 1))
             spent = f"{seconds:.0f} / {requests:.0f}"
-        shares = [f"{share:.1%}" for share in (row.rollback, row.promotion, row.open / row.cell.runs)]
-        table.add_row(where(row.cell), row.cell.name, str(row.cell.runs), *shares, spent)
+        table.add_row(where(row.cell), row.cell.name, str(row.cell.runs), *row.shares(), spent)
     console.print(table)
     names = [f"<= {n}" for n in SAMPLES]
     power = Table("fleet", "canary", *names, title="Share of runs that failed, by canary requests")
@@ -258,7 +209,7 @@ def main() -> None:
         print(f"[{time.monotonic() - began:6.0f} s] {words}", flush=True)
 
     with ProcessPoolExecutor(max_workers=arguments.jobs) as pool:
-        runs = max(10, round(400 * arguments.scale))
+        runs = max(10, round(2000 * arguments.scale))
         title = f"Independent requests, one metric, {runs} runs: false verdicts · canary requests, median/90 %"
         table = Table("ratio, M", "equal: false Fail · to Pass", "by M: false Pass · to Fail", "2M", "5M", title=title)
         for row in INDEPENDENT:
@@ -269,8 +220,10 @@ def main() -> None:
             play(cell=cell, seed=arguments.seed + 1000 * i, progress=progress, pool=pool)
             for i, cell in enumerate(cells(arguments.scale))
         ]
+        others = others_table(runs=max(4, round(100 * arguments.scale)), pool=pool, progress=progress)
     console.print(table)
     print_rows(console, rows)
+    console.print(others)
     print(json.dumps(summary(rows, seconds=time.monotonic() - began)))
 
 

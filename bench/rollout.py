@@ -1,8 +1,10 @@
 """How soon a bad canary has no traffic any more, how long a good one takes, and what a rollback costs.
 
 A real API server, scheduler and operator, and faked nodes: pods are ready at once, so no figure holds the start of a
-model. Requests are only counted, as Envoys and engines would count them; nothing is sent. The two false ratios are of the
-simulated fleets of `bench.judgement`, in a small part. The last line of output is one line of JSON.
+model. Requests are only counted, as Envoys and engines would count them; nothing is sent, so `requests`, `failed`, `cut`
+and `canary_failed` are no prober's totals: each story of `make e2e-full` prints those of real streams, its blast radius.
+The two false ratios are of the simulated fleets of `bench.judgement`, in a small part. The last line of output is one
+line of JSON.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.judgement import Cell as Simulated
 from bench.judgement import play
 from bench.queueing import Fault
+from bench.scenarios import Cell as Simulated
 from bench.trials import slow
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.paths import CRD_DIR
@@ -190,7 +192,8 @@ def show(figures: dict[str, Any]) -> None:
     console.print(
         "Simulated: nodes, pods (ready at once), the Envoy, traffic and its counters, Prometheus; for the false ratios"
         " whole fleets (bench.judgement). Real: API server, scheduler, controllers, operator. `cut` counts requests that a"
-        " weight sent to a revision without a ready pod."
+        " weight sent to a revision without a ready pod. Totals of real streams: the blast radius that each story of"
+        " make e2e-full prints."
     )
 
 
