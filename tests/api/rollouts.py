@@ -35,6 +35,7 @@ ROLLOUT: dict[str, Any] = {
     "scaleDownDelaySeconds": 2,
     "abortScaleDownDelaySeconds": 1,
 }
+"""Windows of seconds, without a warm-up: scripted counters have no noise and no cold cache, so more would say no more."""
 NO_DEVICE = {"resource": "none"}
 
 
@@ -50,7 +51,7 @@ class Rollouts(Fleet):
         super().__init__(plane=plane, namespace=namespace)
         self.gateway = ScriptedGateway(fleet=self)
         self.gateway.add_pods()
-        self.traffic = ScriptedTraffic(fleet=self, rate=rate)
+        self.traffic = ScriptedTraffic(fleet=self, applied=self.gateway.applied, rate=rate)
 
     def close(self) -> None:
         """Stops the gateway and the traffic."""

@@ -1,6 +1,6 @@
 """A gateway of the test tree: one control replica that really answers over HTTP, and the pods that stand for it.
 
-Speaks the report of `modelfleet gateway`. No Envoy runs: what each has acknowledged is what the test says.
+Speaks the report of `modelfleet gateway`. No Envoy runs: what each has acknowledged, and when, is what the test says.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -27,11 +28,19 @@ class ScriptedGateway:
         endpoints: Addresses that the Envoy may still use.
         confirmed: Whether it has acknowledged the newest route.
         rejections: Its refusals by type.
+        late: Seconds that it takes for new weights.
+        withheld: Names of LLMDeployments whose new weights it does not take in at all.
+        taken: The weights that it has taken in, by name and oldest first.
     """
 
     def __init__(self, *, fleet: Fleet) -> None:
         self.endpoints: list[str] = []
         self.confirmed, self.rejections = True, dict[str, str]()
+        self.late, self.withheld = 0.0, set[str]()
+        self.taken: list[tuple[str, dict[str, int]]] = []
+        self._applied: dict[str, dict[str, int]] = {}
+        self._wanted: dict[str, tuple[dict[str, int], float, int]] = {}
+        self._lock = threading.Lock()
         self.asked = 0
         self._fleet = fleet
         self.address = own_address(next(numbers))
@@ -64,16 +73,29 @@ class ScriptedGateway:
             )
             assert answer.is_success, answer.text
 
+    def applied(self, body: dict[str, Any]) -> dict[str, int]:
+        """Give the weights by which the Envoy routes now, as it has seen so much of an LLMDeployment."""
+        uid, name, now = body["metadata"]["uid"], body["metadata"]["name"], time.monotonic()
+        version = int(body["metadata"]["resourceVersion"])
+        with self._lock:
+            before, since, seen = self._wanted.get(uid, ({}, now, 0))
+            wanted = _weights(body) if version >= seen else before  # another thread has read a newer one
+            self._wanted[uid] = wanted, since if wanted == before else now, max(version, seen)
+            waits = name in self.withheld or now - self._wanted[uid][1] < self.late
+            first = not any(self._applied.get(uid, {}).values())
+            if self._applied.get(uid) != wanted and (first or not waits):
+                self._applied[uid] = wanted
+                self.taken.append((name, wanted))
+            return self._applied[uid]
+
     def report(self) -> dict[str, Any]:
+        """Say what it wants of its Envoy, and what that has taken in."""
+        bodies = {body["metadata"]["uid"]: body for body in self._fleet.list("llmdeployments")}
         models = {
-            body["metadata"]["uid"]: {
-                "digest": "new",
-                "requested": {r["hash"]: r.get("weight", 0) for r in (body.get("status") or {}).get("revisions") or ()},
-                "endpoints": {"r": self.endpoints},
-            }
-            for body in self._fleet.list("llmdeployments")
+            uid: {"digest": str(_weights(body)), "requested": _weights(body), "endpoints": {"r": self.endpoints}}
+            for uid, body in bodies.items()
         }
-        confirmed = dict.fromkeys(models, "new" if self.confirmed else "old")
+        confirmed = {uid: str(self.applied(body)) if self.confirmed else "old" for uid, body in bodies.items()}
         return {"models": models, "envoys": {ENVOY: {"confirmed": confirmed, "rejections": self.rejections}}}
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -93,3 +115,7 @@ class ScriptedGateway:
                 return
 
         return Handler
+
+
+def _weights(body: dict[str, Any]) -> dict[str, int]:
+    return {r["hash"]: r.get("weight", 0) for r in (body.get("status") or {}).get("revisions") or ()}

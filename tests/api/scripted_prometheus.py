@@ -5,6 +5,7 @@ It reckons nothing: the real server is asked in tests/unit/adapters. Here the an
 
 import http.server
 import json
+import ssl
 import threading
 import urllib.parse
 from collections.abc import Callable
@@ -18,10 +19,17 @@ class ScriptedPrometheus:
     Attributes:
         load: Gives the waiting requests by (namespace, pod), when asked.
         asked: How often QueueDepth was asked for.
+        token: What a question's Authorization must be; empty: anybody may ask.
     """
 
-    def __init__(self, *, load: Callable[[], dict[tuple[str, str], float]]) -> None:
-        self.load, self.asked = load, 0
+    def __init__(
+        self,
+        *,
+        load: Callable[[], dict[tuple[str, str], float]],
+        token: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.load, self.asked, self.token, self._tls = load, 0, token, tls
         self._fault, self._answering = "", threading.Lock()
         (self.port,) = free_ports(1)  # the same after `mend`
         self.start()
@@ -41,14 +49,17 @@ class ScriptedPrometheus:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         scripted = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                status, answer = scripted.answer(urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query))
+                if scripted.token and self.headers.get("Authorization") != scripted.token:
+                    status, answer = 401, {"status": "error", "errorType": "unauthorized", "error": "who are you?"}
+                else:
+                    status, answer = scripted.answer(urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query))
                 body = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
@@ -59,6 +70,8 @@ class ScriptedPrometheus:
                 """Keep the test's output for the test."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        if self._tls:
+            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
 

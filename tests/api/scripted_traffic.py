@@ -1,7 +1,7 @@
 """Traffic that is only counted: what Envoys and engines would count of it, and a Prometheus that says so.
 
-Twice a second requests are dealt out by the weights in status to the pods that are ready; a revision may be slow, fail or
-answer nothing. Speaks Prometheus' HTTP API (`query_range`, for one LLMDeployment's judgement). Nothing is sent anywhere.
+Twice a second requests are dealt out to the pods that are ready, by the weights that the Envoy has taken in; a revision
+may be slow, fail or answer nothing. Speaks Prometheus' HTTP API (`query_range`, for one LLMDeployment's judgement). Nothing is sent anywhere.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.parse
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from modelfleet.core.routing import measures
@@ -35,18 +36,24 @@ class ScriptedTraffic:
         lost: How many a weight sent to a revision without a ready pod.
         slow: Share of requests beyond the bounds, by revision.
         failing: Share of requests that end in a 500, by revision.
+        direct: Requests past the gateway, to a revision's own Service, as a part of the LLMDeployment's rate.
+        by_envoys: Whether our Envoys carry them; of another's gateway only the engines tell.
         fault: How Prometheus is now: empty for well, or `error`, `empty`, `nan`.
         faults: The same for questions about one LLMDeployment, by its name.
     """
 
-    def __init__(self, *, fleet: Fleet, rate: float = 60.0) -> None:
-        self._fleet, self.rate = fleet, rate
+    def __init__(
+        self, *, fleet: Fleet, applied: Callable[[dict[str, Any]], dict[str, int]], rate: float = 60.0
+    ) -> None:
+        self._fleet, self._applied, self.rate = fleet, applied, rate
         self.rates: dict[str, float] = {}
         self.requests: dict[str, float] = defaultdict(float)
         self.failed: dict[str, float] = defaultdict(float)
         self.lost = 0.0
         self.slow: dict[str, float] = {}
         self.failing: dict[str, float] = {}
+        self.direct: dict[str, float] = {}
+        self.by_envoys = True
         self.fault, self.faults = "", dict[str, str]()
         self._counters: dict[Labels, float] = defaultdict(float)
         self._history: list[tuple[float, dict[Labels, float]]] = []
@@ -89,13 +96,15 @@ class ScriptedTraffic:
         name = body["metadata"]["name"]
         revisions = (body.get("status") or {}).get("revisions") or []
         ready = {r["hash"]: [p for p in pods if _serves(p, f"{r['name']}-")] for r in revisions}
-        shares = {r["hash"]: r.get("weight", len(ready[r["hash"]])) if ready[r["hash"]] else 0 for r in revisions}
-        if asked := sum(r.get("weight", 0) for r in revisions):
-            self.lost += sum(requests * r.get("weight", 0) / asked for r in revisions if not ready[r["hash"]])
+        routed = self._applied(body)
+        asked = sum(routed.values())
+        shares = {r: routed.get(r, 0) if asked else len(mine) for r, mine in ready.items() if mine}
+        self.lost += sum(requests * weight / asked for r, weight in routed.items() if weight and not ready.get(r))
         for revision, mine in ready.items():
+            past = requests * self.direct.get(revision, 0.0)
             for pod in mine:  # an idle pod is scraped too
-                self._engine(pod["metadata"]["name"], revision=revision, requests=0.0)
-            if share := shares[revision]:
+                self._engine(pod["metadata"]["name"], revision=revision, requests=past / len(mine))
+            if share := shares.get(revision, 0):
                 part = requests * share / sum(shares.values())
                 self._envoy(name, revision=revision, requests=part)
                 for pod in mine:
@@ -105,6 +114,8 @@ class ScriptedTraffic:
         failed = requests * self.failing.get(revision, 0.0)
         self.requests[revision] += requests
         self.failed[revision] += failed
+        if not self.by_envoys:
+            return
         of_model = {
             "namespace": "gateway",
             "pod": "envoy",

@@ -38,6 +38,7 @@ ADMITTED = {
     "the smallest": spec(),
     "no replicas for now": spec(replicas=0),
     "scaling": scaling(),
+    "a budget for the smallest fleet": scaling(minReplicas=2, maxGPUs=8) | {"parallelism": {"tensor": 4}},
     "scaling with everything": scaling(
         minReplicas=1,
         maxReplicas=8,
@@ -134,6 +135,19 @@ REFUSED = {
     "percent for a ratio": (
         scaling(metrics=[{"type": "GPUUtilization", "target": 80}]),
         "GPUUtilization is a ratio; write 0.8 for 80 %",
+    ),
+    "a budget below one replica": (
+        scaling(maxGPUs=1) | {"accelerator": {"count": 2}},
+        "scaling.maxGPUs is below the devices of minReplicas replicas; raise it, or lower minReplicas or what one",
+    ),
+    "a budget below the smallest fleet": (
+        scaling(minReplicas=2, maxGPUs=7) | {"parallelism": {"tensor": 4}},
+        "scaling.maxGPUs is below the devices of minReplicas replicas",
+    ),
+    "a budget of nothing": (scaling(maxGPUs=0), "maxGPUs in body should be greater than or equal to 1"),
+    "a budget without devices": (
+        scaling(maxGPUs=1) | {"accelerator": {"resource": "none"}},
+        "resource 'none' means CPU; remove scaling.maxGPUs, which counts devices",
     ),
     "unknown mode": (scaling(mode="Off"), 'supported values: "Auto", "Advise"'),
     # words and units

@@ -1,11 +1,16 @@
-"""A real HorizontalPodAutoscaler reads and sets an LLMDeployment through /scale."""
+"""A real HorizontalPodAutoscaler reads and sets an LLMDeployment through /scale, and a real operator carries it out."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.process import wait_until
+from tests.api.fleet import Fleet, Operator
 
-NAMESPACE = "default"
+NAMESPACE = "hpa"
 SYNC_SECONDS = 60.0  # a limit for a busy machine; the controller looks every few seconds
 
 
@@ -37,25 +42,38 @@ def llmdeployment(name: str, **spec: Any) -> dict[str, Any]:
     }
 
 
-def test_an_hpa_sets_replicas_and_refuses_what_scaling_decides(control_plane: ControlPlane) -> None:
+@pytest.fixture
+def fleet(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Fleet]:
+    """A namespace with an operator of its own."""
+    fleet = Fleet(plane=control_plane, namespace=NAMESPACE)
+    where = {"namespace": NAMESPACE, "watch_namespaces": NAMESPACE}
+    with Operator(plane=control_plane, folder=tmp_path, user="operator-hpa", debounce_seconds="0.1", **where):
+        yield fleet
+
+
+def test_an_hpa_sets_replicas_and_refuses_what_scaling_decides(control_plane: ControlPlane, fleet: Fleet) -> None:
     control_plane.apply(llmdeployment("hpa-fixed", replicas=1))
     control_plane.apply(
         llmdeployment("hpa-auto", scaling={"maxReplicas": 2, "metrics": [{"type": "QueueDepth", "target": 5}]})
     )
+    fleet.await_settled("hpa-fixed", replicas=1)
     for name in ("hpa-fixed", "hpa-auto"):
         control_plane.apply(hpa(name))
 
-    def replicas() -> int:
-        path = f"/apis/modelfleet.dev/v1alpha1/namespaces/{NAMESPACE}/llmdeployments/hpa-fixed"
-        found: int = control_plane.http.get(path).json()["spec"]["replicas"]
+    def status(name: str) -> dict[str, Any]:
+        path = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers/{name}"
+        found: dict[str, Any] = control_plane.http.get(path).json().get("status", {})
         return found
 
-    def able_to_scale(name: str) -> dict[str, Any]:
-        path = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers/{name}"
-        conditions = control_plane.http.get(path).json().get("status", {}).get("conditions", [])
-        return next((each for each in conditions if each["type"] == "AbleToScale"), {})
+    def condition(name: str, kind: str) -> dict[str, Any]:
+        return next((each for each in status(name).get("conditions", []) if each["type"] == kind), {})
 
-    wait_until(lambda: replicas() == 3, what="the HPA to lift replicas to its minimum", seconds=SYNC_SECONDS)
-    wait_until(lambda: able_to_scale("hpa-fixed").get("status") == "True", what="AbleToScale", seconds=SYNC_SECONDS)
-    wait_until(lambda: able_to_scale("hpa-auto").get("status") == "False", what="the refusal", seconds=SYNC_SECONDS)
-    assert 'the spec replicas field ".spec.replicas" does not exist' in able_to_scale("hpa-auto")["message"]
+    fleet.await_settled("hpa-fixed", replicas=3)
+    able = "AbleToScale"
+    wait_until(lambda: condition("hpa-fixed", able).get("status") == "True", what=able, seconds=SYNC_SECONDS)
+    # It sees what runs, by the operator's word, and knows which pods to measure: only their metrics are missing here.
+    counted = "the HPA to count three replicas"
+    wait_until(lambda: status("hpa-fixed").get("currentReplicas") == 3, what=counted, seconds=SYNC_SECONDS)
+    assert condition("hpa-fixed", "ScalingActive")["reason"] == "FailedGetResourceMetric"
+    wait_until(lambda: condition("hpa-auto", able).get("status") == "False", what="the refusal", seconds=SYNC_SECONDS)
+    assert 'the spec replicas field ".spec.replicas" does not exist' in condition("hpa-auto", able)["message"]

@@ -51,6 +51,9 @@ ADMITTED = {
     ),
     "replicas that follow the weight": rollout(canary={"replicas": "Proportional"}),
     "a last step of everything": steps({"weight": 50}, {"weight": 100}),
+    "blue-green by limits": rollout(
+        "BlueGreen", analysis={"metrics": [{"name": "ttft", "minRatio": 0.9}, {"name": "mine", "query": "1", "max": 1}]}
+    ),
     "blue-green": rollout("BlueGreen", blueGreen={"autoPromote": True, "previewReplicas": 1}),
     "recreate": rollout("Recreate"),
 }
@@ -71,6 +74,12 @@ REFUSED = {
     "the same weight twice": (
         steps({"weight": 50}, {"pause": {}}, {"weight": 50}),
         "weights must rise from step to step",
+    ),
+    "nothing but everything": (steps({"weight": 100}), "add a step with a weight below 100"),
+    "nothing but pauses": (steps({"pause": {}}, {"pause": {"seconds": 5}}), "add a step with a weight below 100"),
+    "a comparison of blue with green": (
+        rollout("BlueGreen", analysis={"metrics": [{"name": "errors", "maxDropFromStable": 0.01}]}),
+        "replace maxDropFromStable by an absolute limit",
     ),
     "an empty step": (steps({}), "give a step either a weight or a pause"),
     "a step that is both": (steps({"weight": 5, "pause": {}}), "give a step either a weight or a pause"),

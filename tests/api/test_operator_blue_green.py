@@ -6,7 +6,9 @@ import pytest
 
 from tests.api.rollouts import Rollouts, rollouts, warm
 
-ROLLOUT = {"strategy": "BlueGreen", "canary": None, "scaleDownDelaySeconds": 3600}
+ANALYSIS = {"intervalSeconds": 5, "minSamples": 10, "minSeconds": 5, "warmupSeconds": 0}
+LIMITED = {**ANALYSIS, "metrics": [{"name": "ttft", "minRatio": 0.9}]}
+ROLLOUT = {"strategy": "BlueGreen", "canary": None, "scaleDownDelaySeconds": 3600, "analysis": ANALYSIS}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,36 @@ def test_within_the_delay_an_undo_is_one_change_of_weights(fleet: Rollouts):
     fleet.reach("undone", lambda: fleet.weights("undone") == {old: 100}, what="the way back")
     assert {pod["metadata"]["uid"] for pod in fleet.pods("undone")} == both, "no pod came or went"
     assert min(warm(state, old) for state in fleet.history(mark)) == 2
+
+
+def test_errors_after_the_switch_switch_back_by_themselves(fleet: Rollouts):
+    old, new = preview(fleet, "regretted")
+    assert fleet.act("regretted", "promote 1")[0] == "Done"
+    fleet.reach("regretted", lambda: fleet.serving("regretted") == new, what="the switch")
+    before = fleet.pods_of("regretted", old)
+    fleet.traffic.failing[new] = 0.5
+    fleet.reach("regretted", lambda: fleet.weights("regretted") == {old: 100}, what="the way back")
+    assert fleet.pods_of("regretted", old) == before, "none of the old set came or went"
+    fleet.reach("regretted", lambda: fleet.serving("regretted") == old, what="the old set as the stable one")
+    degraded = fleet.whole_condition("Degraded", "regretted")
+    assert (degraded["status"], degraded["reason"]) == ("True", "RolledBack")
+    assert "attempts that failed" in degraded["message"]
+
+
+def test_an_automatic_switch_comes_when_the_previews_own_traffic_keeps_the_limits(fleet: Rollouts):
+    begun = {}
+    for name, slow in (("kept", 0.0), ("broken", 0.5)):
+        old = fleet.serve(name, **{**ROLLOUT, "analysis": LIMITED, "blueGreen": {"autoPromote": True}})
+        fleet.change(name)
+        fleet.reach(name, lambda name=name: fleet.rollout(name).get("stage") == "Trial", what="the trial")
+        new = fleet.rollout(name)["revision"]
+        assert fleet.weights(name) == {old: 100}
+        fleet.traffic.slow[new], fleet.traffic.direct[new] = slow, 0.1
+        begun[name] = (old, new)
+    fleet.reach("kept", lambda: fleet.serving("kept") == begun["kept"][1], what="the switch")
+    fleet.reach("broken", lambda: "RolledBack" in fleet.reasons("broken"), what="the end of the preview")
+    assert fleet.weights("broken") == {begun["broken"][0]: 100}
+    assert "first token" in fleet.whole_condition("Degraded", "broken")["message"]
 
 
 def test_after_the_delay_the_old_set_is_gone(fleet: Rollouts):

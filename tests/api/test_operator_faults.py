@@ -166,6 +166,33 @@ def test_a_leader_stopped_past_its_lease_lands_no_write(fleet, start, plane):
     assert second.leads
 
 
+def test_a_write_that_a_stopped_leader_had_sent_does_not_land(fleet, start, gated):
+    gate, first = gated
+    gate.allow(10_000)
+    first.start()
+    lead(fleet, first)
+    fleet.apply()
+    fleet.await_settled()
+    gate.allow(0)
+    fleet.patch("llmdeployments", "chat", {"spec": {"replicas": 3}})
+    fleet.until(lambda: gate.held, what="a write on its way")
+    first.signal(signal.SIGSTOP)
+    landed = list(gate.landed)
+    second = start(lease_seconds=TAKEOVER_SECONDS)
+    lead(fleet, second)
+    fleet.patch("llmdeployments", "chat", {"spec": {"replicas": 1}})
+    fleet.await_settled(replicas=1)
+    gate.allow(10_000)
+    fleet.until(lambda: gate.refused, what="the answer to that write")
+    ((write, status),) = gate.refused
+    assert (write.resource, status) == ("deployments/scale", 409)
+    first.signal(signal.SIGCONT)
+    assert first.wait() != 0
+    assert gate.landed == landed
+    assert [d["spec"]["replicas"] for d in fleet.list("deployments")] == [1]
+    assert second.leads
+
+
 def test_a_restarted_api_server_is_met_again(fleet, start, plane):
     operator = start()
     lead(fleet, operator)

@@ -48,6 +48,8 @@ class WriteGate:
 
     Attributes:
         landed: What the API server took, in order.
+        refused: What it did not take, with the status of its answer.
+        held: How many writes wait now.
         spent: Whether the last allowed write has landed.
     """
 
@@ -61,6 +63,8 @@ class WriteGate:
         self._left = 0
         self._sockets: list[socket.socket] = []
         self.landed: list[Write] = []
+        self.refused: list[tuple[Write, int]] = []
+        self.held = 0
         self.spent = False
 
     def __enter__(self):
@@ -137,12 +141,17 @@ class WriteGate:
             if counts and answer.ok:
                 self._count(request, body)
             elif counts:
-                self._left += 1  # refused: nothing has landed
+                self.refused.append((_write(request, body), answer.status))
+                self._left += 1  # nothing has landed
             return await _answer(request, answer)
 
     async def _take_permit(self) -> None:
         async with self._changed:
-            await self._changed.wait_for(lambda: self._left > 0)
+            self.held += 1
+            try:
+                await self._changed.wait_for(lambda: self._left > 0)
+            finally:
+                self.held -= 1
             self._left -= 1
 
     def _count(self, request: web.Request, body: bytes) -> None:

@@ -66,6 +66,13 @@ def test_pods_are_never_created_or_deleted(values):
 
 
 @VARIANTS
+def test_quotas_are_seen_where_llmdeployments_are_and_never_written(values):
+    found = [(name, rule) for name, rule in rules(render(**values)) if "resourcequotas" in rule["resources"]]
+    assert {name for name, _ in found} == {f"{'Role' if values else 'ClusterRole'}/{NAMESPACE}-modelfleet"}
+    assert all(set(rule["verbs"]) == {"list", "watch"} for _, rule in found)
+
+
+@VARIANTS
 def test_a_cron_job_is_only_read_and_a_job_never_changed(values):
     verbs = {
         resource: set(rule["verbs"])

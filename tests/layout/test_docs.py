@@ -15,9 +15,8 @@ from modelfleet.api.v1alpha1.status import LLMDeploymentStatus
 from modelfleet.cli import conditions_doc, docs
 from modelfleet.cli.advice import ADVICE
 from modelfleet.cli.main import app
+from tests.layout.commands import PAGE_IDS, PAGES, ROOT, commands, options
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 REFERENCE = ROOT / "docs" / "reference"
 HEALTHY = {
     "Accepted", "AllReplicasReady", "AsExpected", "AsRendered", "Available", "Fits", "Loaded", "NoReplicasWanted",
@@ -36,8 +35,6 @@ TOP_FILES = (
     "runtime-image/",
     ".ci/",
 )
-PAGE_IDS = [str(page.relative_to(ROOT)) for page in PAGES]
-
 each_page = pytest.mark.parametrize("page", PAGES, ids=PAGE_IDS)
 
 
@@ -95,6 +92,23 @@ def is_command(words: str) -> bool:
         if known is None:
             return False
     return True
+
+
+@each_page
+def test_every_option_of_a_command_exists(page: Path):
+    plugin = [words[1:] for words in commands(page.read_text(), program="kubectl") if words[1:2] == ["modelfleet"]]
+    for words in (*plugin, *commands(page.read_text(), program="modelfleet")):
+        assert options(words) <= known_options(words[1:]), " ".join(words)
+
+
+def known_options(words: list[str]) -> set[str]:
+    """Options of the command that these words lead to; `--help` is every command's."""
+    known: Any = typer.main.get_command(app)
+    for word in words:
+        if word not in getattr(known, "commands", {}):
+            break
+        known = known.commands[word]
+    return {"--help"}.union(*(parameter.opts for parameter in known.params))
 
 
 @each_page

@@ -1,5 +1,6 @@
 """Rollouts in stages, whatever happens: random histories keep every promise, and end well when the noise ends."""
 
+import copy
 import os
 from typing import Any
 
@@ -12,8 +13,9 @@ from modelfleet.core.assess import Assessment
 from modelfleet.core.decide import decide
 from modelfleet.core.plan import Plan
 from tests.unit.core.cluster import words
-from tests.unit.core.staged_cluster import FAIL, PASS, StagedCluster, scripted, verdict
-from tests.unit.core.staged_promises import Promises, facts
+from tests.unit.core.evaluated_cluster import EVALUATION, TEMPLATE, EvaluatedCluster
+from tests.unit.core.staged_cluster import FAIL, PASS, scripted, sized, verdict
+from tests.unit.core.staged_promises import STAGED, Promises, facts
 
 NIGHTLY = int(os.environ.get("STAGED_EXAMPLES", "2000"))
 """Histories of `make test-nightly`: with 60 things that happen in each, more than 10⁵."""
@@ -33,14 +35,19 @@ PLANS = (
     [{"weight": 5}, {"weight": 25}, {"weight": 50}],
     [{"weight": 34}, {"pause": {"seconds": 60}}, {"weight": 67}],
     [{"weight": 50}, {"pause": {}}, {"weight": 99}],
-    [{"weight": 100}],
+    [{"weight": 50}, {"weight": 100}],
 )
+STRATEGIES = ("Canary", "Canary", "Canary", "BlueGreen", "BlueGreen", "RollingUpdate", "Recreate")
+LAST_WORDS = ('{"score": 0.93}', '{"score": 0.5}', "no number")
+
+BUDGETS = st.sampled_from([None, None, 0, 1, 2, 4])
+"""Devices beyond those of the replicas that are wanted; None for no budget."""
 
 
 @st.composite
-def rollouts(draw: st.DrawFn, strategies: tuple[str, ...] = ("Canary", "Canary", "BlueGreen")) -> dict[str, Any]:
+def rollouts(draw: st.DrawFn) -> dict[str, Any]:
     """How a revision takes over."""
-    strategy = draw(st.sampled_from(strategies))
+    strategy = draw(st.sampled_from(STRATEGIES))
     said: dict[str, Any] = {
         "strategy": strategy,
         "capacity": draw(st.sampled_from(["Auto", "Auto", "Surge", "InPlace"])),
@@ -54,22 +61,30 @@ def rollouts(draw: st.DrawFn, strategies: tuple[str, ...] = ("Canary", "Canary",
     }
     if strategy == "Canary":
         said["canary"] = {"steps": draw(st.sampled_from(PLANS))}
+        if draw(st.integers(0, 3)) == 0:
+            said["canary"]["mirror"] = {"percent": 10, "minSeconds": 60}
     if strategy == "BlueGreen":
         said["blueGreen"] = {"autoPromote": draw(st.booleans())}
         if draw(st.booleans()):
+            said["analysis"] = {"metrics": [{"name": "ttft", "minRatio": 0.9}]}
+        if draw(st.booleans()):
             said["blueGreen"]["previewReplicas"] = 1
+    if strategy in STAGED and draw(st.integers(0, 3)) == 0:
+        said["analysis"] = {**said.get("analysis", {}), "evaluation": EVALUATION}
     return said
 
 
 class Story(RuleBasedStateMachine):
     """One LLMDeployment among nodes that come and go, people who change their minds, and an operator that crashes."""
 
-    @initialize(replicas=st.integers(1, 4), rollout=rollouts(), spare=st.integers(0, 3), drain=st.integers(0, 1))
-    def begin(self, replicas: int, rollout: dict[str, Any], spare: int, drain: int) -> None:
+    @initialize(
+        replicas=st.integers(1, 4), rollout=rollouts(), spare=st.integers(0, 3), drain=st.integers(0, 1), within=BUDGETS
+    )
+    def begin(self, replicas: int, rollout: dict[str, Any], spare: int, drain: int, within: int | None) -> None:
         self.judge = scripted()
         self.judge.__enter__()
-        spec = words(replicas=replicas, rollout=rollout)
-        self.cluster = StagedCluster(spec=spec, gpus=replicas + spare, drain=drain)
+        spec = words(**sized(replicas, budget=None if within is None else replicas + within), rollout=rollout)
+        self.cluster = EvaluatedCluster(spec=spec, gpus=replicas + spare, drain=drain)
         self.promises = Promises(self.cluster)
         self.actions, self.held = 0, Plan()
         for _ in range(6):
@@ -83,10 +98,17 @@ class Story(RuleBasedStateMachine):
         finally:
             self.judge.__exit__(None, None, None)
 
+    def people_want(self, **changes: Any) -> None:
+        """Change the spec; what a sleeping leader still writes was decided by the words of before."""
+        self.cluster.change(**changes)
+        if changes.keys() - {"model"}:
+            self.held = Plan()
+
     @rule()
     def reconciled(self) -> None:
-        before = facts(self.cluster)
+        before, asked_for = facts(self.cluster), copy.deepcopy(self.cluster.spec)
         self.cluster.reconcile()
+        assert self.cluster.spec == asked_for, "I9"
         self.promises.hold(before, whole=True)
         self.cluster.now += 1
 
@@ -153,15 +175,20 @@ class Story(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 3))
     def a_new_spec(self, number: int) -> None:
-        self.cluster.change(model={"uri": f"hf://org/m{number}"})
+        self.people_want(model={"uri": f"hf://org/m{number}"})
 
     @rule(replicas=st.integers(1, 4))
     def scaled(self, replicas: int) -> None:
-        self.cluster.change(replicas=replicas)
+        self.people_want(**sized(replicas, budget=self.cluster.budget))
 
-    @rule(rollout=rollouts(("Canary", "Canary", "BlueGreen", "RollingUpdate")))
+    @rule(within=BUDGETS)
+    def a_budget(self, within: int | None) -> None:
+        desired = self.cluster.desired
+        self.people_want(**sized(desired, budget=None if within is None else desired + within))
+
+    @rule(rollout=rollouts())
     def another_rollout(self, rollout: dict[str, Any]) -> None:
-        self.cluster.change(rollout=rollout)
+        self.people_want(rollout=rollout)
 
     @rule(
         verb=st.sampled_from(["promote", "promote-full", "pause", "resume", "abort", "rollback-to"]),
@@ -182,43 +209,63 @@ class Story(RuleBasedStateMachine):
     def status_is_lost(self) -> None:
         self.cluster.status = {}
 
-    @precondition(lambda self: self.cluster.weights and not self.cluster.spec.get("suspend"))
+    @precondition(lambda self: self.running_jobs)
+    @rule(text=st.sampled_from(LAST_WORDS), ended=st.sampled_from(["Complete", "Complete", "Failed"]))
+    def an_evaluation_ends(self, text: str, ended: str) -> None:
+        self.cluster.end(text, ended=ended, name=self.running_jobs[0])
+
+    @rule()
+    def the_cron_job_goes_or_comes(self) -> None:
+        self.cluster.template = None if self.cluster.template else TEMPLATE
+
+    @property
+    def running_jobs(self) -> list[str]:
+        return [name for name in self.cluster.jobs if name not in self.cluster.ends]
+
+    @precondition(lambda self: facts(self.cluster).stable and not self.cluster.spec.get("suspend"))
     @rule()
     def an_abort_needs_no_metrics(self) -> None:
-        """I5: within a bounded number of passes stable has everything, whoever keeps silent."""
+        """I5: stable has everything at once, and soon all its replicas, whoever keeps silent."""
         cluster, said = self.cluster, self.cluster.says
-        cluster.says, cluster.gpus = Assessment(), max(cluster.gpus, cluster.spec["replicas"])
-        if cluster.parsed.rollout.strategy == "RollingUpdate":
-            return
+        cluster.says = Assessment()
         self.actions += 1
-        stable = facts(cluster).stable
+        before = facts(cluster)
+        rollout = cluster.parsed.rollout
+        alone = rollout.capacity == "InPlace" and cluster.desired <= 1  # replaced without stages
+        stable, staged = before.stable, rollout.strategy in STAGED and not alone
         cluster.act_on(f"abort id-{self.actions}")
-        self.goes_on(times=1, warm=True)
-        if cluster.rollout.get("override") or cluster.revision == stable:
-            assert cluster.weights in ({stable: 100}, {}), (stable, cluster.weights, cluster.rollout)
-        for _ in range(20):
+        self.reconciled()
+        assert cluster.rollout["lastAction"]["result"] == "Done", cluster.rollout
+        if not staged and not before.asked.get(stable):  # nothing of it was left: it ends at what runs
+            stable = (cluster.rollout.get("override") or {}).get("revision") or cluster.revision
+        assert cluster.weights in ({stable: 100}, {}), (stable, cluster.weights, cluster.rollout)
+        # Where traffic follows the ready replicas one more device lets them change places.
+        cluster.gpus = max(cluster.gpus, cluster.desired + (not staged))
+        if cluster.budget is not None and not staged:
+            self.people_want(**sized(cluster.desired, budget=max(cluster.budget, cluster.desired + 1)))
+        for _ in range(30):
             self.goes_on(times=1, warm=True)
             cluster.now += 60
-        target = (cluster.rollout.get("override") or {}).get("revision") or cluster.revision
-        if target == stable and cluster.parsed.rollout.scale_down_delay_seconds < 600:
-            assert cluster.counts() == {stable: cluster.spec["replicas"]}, (stable, cluster.counts(), cluster.rollout)
+        assert cluster.counts() == {stable: cluster.desired}, (stable, cluster.counts(), cluster.rollout)
         cluster.says = said
 
     @rule()
     def suspended_or_not(self) -> None:
-        self.cluster.change(suspend=not self.cluster.spec.get("suspend", False))
+        self.people_want(suspend=not self.cluster.spec.get("suspend", False))
 
     def end(self) -> None:
         """The noise ends: it comes to one revision with everything, and then to rest."""
         cluster = self.cluster
-        cluster.deaf, cluster.says, cluster.annotations = False, PASS, {}
+        cluster.deaf, cluster.says, cluster.annotations, cluster.template = False, PASS, {}, TEMPLATE
         cluster.change(suspend=False)
-        desired: int = cluster.spec["replicas"]
+        desired = cluster.desired
         rollout = cluster.parsed.rollout
         gives_first = rollout.capacity == "InPlace" or (rollout.capacity == "Auto" and rollout.max_unavailable)
         tight = gives_first and rollout.strategy != "BlueGreen"
         alone = desired == 1 and rollout.capacity != "InPlace"
         cluster.gpus = desired if tight and not alone else desired * 2 + 1
+        if cluster.budget is not None:
+            cluster.change(**sized(desired, budget=cluster.gpus))
         for number in range(80):
             rollout = cluster.rollout
             if rollout.get("phase") in {"Paused", "Hold"} and rollout.get("hold") != "InsufficientCapacity":
@@ -228,6 +275,8 @@ class Story(RuleBasedStateMachine):
                     else "resume"
                 )
                 cluster.act_on(f"{verb} end-{number}")
+            for name in self.running_jobs:
+                cluster.end(LAST_WORDS[0], name=name)
             before = facts(cluster)
             cluster.turn(seconds=20)
             at_rest = cluster.condition("Progressing")["reason"] == "UpToDate" and not cluster.rollout.get("phase")

@@ -74,6 +74,7 @@ def engine(pod: str, *, requests: float, slow: float = 0, gaps: str = "inter_tok
         f'{finished}{{{where},finished_reason="stop"}}': steady(requests, 50),
         f'{finished}{{{where},finished_reason="abort"}}': steady(0),
         f'{finished}{{{where},finished_reason="repetition"}}': steady(slow),
+        f"vllm:generation_tokens_total{{{where}}}": steady(requests * 21, 50),
         f"process_start_time_seconds{{{where}}}": lambda _: 1000.0,
         f"vllm:num_requests_running{{{where}}}": lambda _: 4.0,
     }
@@ -178,7 +179,7 @@ async def test_a_longer_window_shows_where_the_data_end(server):
 async def test_without_the_gateway_only_engines_are_asked(server):
     answers = await fetch(server, question(gateway=False))
     assert {key.part for key in answers.series} == {
-        *("first_tokens", "first_tokens_in_time", "gaps", "gaps_in_time", "finished", "born")
+        *("first_tokens", "first_tokens_in_time", "gaps", "gaps_in_time", "finished", "generated", "born")
     }
 
 

@@ -6,7 +6,7 @@ import promql_parser
 import pytest
 
 from modelfleet.adapters.analysis_promql import of_engines, of_gateway
-from modelfleet.core.judgement.series import BORN, BUCKETS, FINISHED, HISTOGRAMS
+from modelfleet.core.judgement.series import BORN, BUCKETS, FINISHED, GENERATED, HISTOGRAMS
 from modelfleet.core.routing import measures
 from tests.unit.adapters.test_promql import RECORDED, each_release, series
 from tests.unit.judgement.counted import CANARY, STABLE, question
@@ -43,12 +43,12 @@ def names_asked(query: str) -> str:
 def test_every_counter_is_there_in_real_vllm(recorded):
     there = set(series(recorded.read_text()))
     found = matching(names_asked(QUERIES["engines"]), there)
-    assert {FINISHED, BORN} <= found
+    assert {FINISHED, GENERATED, BORN} <= found
     for names in HISTOGRAMS.values():
         used = [name for name in names if f"{name}_count" in found]
         assert len(used) == 1, f"{used or 'none'} of {names}"
         assert f"{used[0]}_bucket" in found
-    assert len(found) == 6, found
+    assert len(found) == 7, found
 
 
 @each_release

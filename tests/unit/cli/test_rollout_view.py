@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from modelfleet.api.v1alpha1.status import EvaluationStatus
+from modelfleet.api.v1alpha1.status import AnalysisStatus, EvaluationStatus
 from modelfleet.cli.explain import explain
 from modelfleet.cli.rollout_view import ago, describe, headline
 from tests.unit.cli.statuses import (
@@ -56,6 +56,13 @@ def test_the_whole_picture_has_replicas_hold_plan_numbers_and_the_last_action():
         "Last action: 7 Refused: nothing is paused",
     ):
         assert line in told.splitlines(), told
+
+
+def test_tokens_per_second_and_notes_are_told():
+    analysis = AnalysisStatus(canary_tokens_per_second=120.5, stable_tokens_per_second=380, notes=("half a bound",))
+    told = describe(deployment(rollout=rolling(analysis=analysis)), now=NOW).splitlines()
+    assert "  tokens per second, which are not judged: canary 120.5, stable 380" in told
+    assert "  Note: half a bound" in told
 
 
 def test_one_that_waits_for_a_person_says_what_the_person_can_do():

@@ -12,6 +12,10 @@ from modelfleet.core.world import OwnedObject, RenderSettings, Replica, Snapshot
 
 IMAGES = {"vLLM": {"gpu": "vllm:gpu", "cpu": "vllm:cpu"}}
 UID = "uid-chat"
+WRITTEN = {
+    "ControllerRevision", "Deployment", "HTTPRoute", "Job", "NetworkPolicy", "PodDisruptionBudget", "Service",
+}  # fmt: skip
+"""What a decision may write, apart from pods' rotation and the status: never an LLMDeployment (I9)."""
 
 
 def words(**changes: Any) -> dict[str, Any]:
@@ -93,6 +97,8 @@ class Cluster:
         return True
 
     def act(self, action: Any) -> bool:
+        kind = getattr(action, "kind", "") or (getattr(action, "manifest", None) or {}).get("kind", "Deployment")
+        assert kind in WRITTEN, ("I9", action)
         match action:
             case DryRun():
                 return True

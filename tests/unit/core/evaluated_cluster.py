@@ -7,6 +7,7 @@ from typing import Any
 from modelfleet.core import observe
 from modelfleet.core.conditions import timestamp
 from modelfleet.core.evaluation import awaited
+from modelfleet.core.plan import Delete
 from modelfleet.core.rollout import memory as remembered
 from modelfleet.core.world import EvaluationNews, LastWords
 from tests.unit.core.cluster import words
@@ -55,6 +56,8 @@ class EvaluatedCluster(StagedCluster):
 
     def act(self, action: Any) -> bool:
         done = super().act(action)
+        if isinstance(action, Delete):
+            self.ends.pop(action.name, None)
         manifest = getattr(action, "manifest", None)
         if done and manifest is not None and manifest["kind"] == "Job":
             self.created.append(manifest["metadata"]["name"])
@@ -68,9 +71,9 @@ class EvaluatedCluster(StagedCluster):
     def manifest(self, name: str) -> Any:
         return self.objects["Job", name].body
 
-    def end(self, text: str, *, ended: str = "Complete", pods: int = 1) -> str:
-        """Let the newest Job end with these last words; gives its name."""
-        name = self.created[-1]
+    def end(self, text: str, *, ended: str = "Complete", pods: int = 1, name: str = "") -> str:
+        """Let a Job, the newest one by default, end with these last words; gives its name."""
+        name = name or self.created[-1]
         said = LastWords(succeeded=ended == "Complete", ended_at=self.now, text=text)
         self.ends[name] = (ended, (said,) * pods)
         return name

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import patch
 
+from modelfleet.core import assess as assessing
 from modelfleet.core import staged
 from modelfleet.core.assess import Assessment
 from modelfleet.core.decide import decide
@@ -25,6 +26,15 @@ def verdict(outcome: str, *, reason: str = "", final: bool | None = None, **more
     ends = outcome in {"Pass", "Fail"} if final is None else final
     said = StepVerdict(outcome=outcome, reason=reason or default, message=f"{outcome}!", final=ends, metrics=(), **more)
     return Assessment(verdict=said)
+
+
+def sized(replicas: int, *, budget: int | None) -> dict[str, Any]:
+    """The words for a fixed number of replicas, within a budget if there is one."""
+    if budget is None:
+        return {"replicas": replicas, "scaling": None}
+    metrics = [{"type": "QueueDepth", "target": 5}]
+    scaling = {"minReplicas": replicas, "maxReplicas": replicas, "maxGPUs": max(budget, replicas), "metrics": metrics}
+    return {"replicas": None, "scaling": scaling}
 
 
 def weighed(seen: list[Seen]) -> list[dict[str, int]]:
@@ -49,9 +59,10 @@ def scripted() -> Iterator[None]:
     """Let the word in `Snapshot.measured` be the assessment of every judged stage."""
 
     def assess(snapshot: Any, *, memory: Any, stage: Any, **_: Any) -> Assessment:
-        return snapshot.measured.says if stage.kind == "Weight" and memory.reached_at else Assessment()
+        judged = stage.judged and stage.kind != "Mirror"
+        return snapshot.measured.says if judged and memory.reached_at else Assessment()
 
-    with patch.object(staged, "assess", assess):
+    with patch.object(staged, "assess", assess), patch.object(assessing, "assess", assess):
         yield
 
 
@@ -79,6 +90,17 @@ class StagedCluster(Cluster):
             since = 0.0 if action.in_rotation else action.at
             self.pods[action.pod] = replace(self.pods[action.pod], out_since=since)
         return done
+
+    @property
+    def desired(self) -> int:
+        """Replicas that are wanted; with a budget its scaling has nothing to decide."""
+        spec = self.parsed
+        return spec.scaling.min_replicas if spec.scaling else spec.replicas or 0
+
+    @property
+    def budget(self) -> int | None:
+        scaling = self.parsed.scaling
+        return scaling.max_gpus if scaling else None
 
     def act_on(self, text: str) -> None:
         """Write the action annotation."""

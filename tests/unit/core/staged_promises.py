@@ -1,5 +1,6 @@
 """The invariants of rollouts in stages, checked after anything that happened: each says what it saw when it is broken."""
 
+from collections import Counter
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -22,6 +23,7 @@ class Facts:
     rollout: dict[str, Any]
     serving: frozenset[str]
     free: int
+    used: int
 
 
 def facts(cluster: StagedCluster) -> Facts:
@@ -37,7 +39,16 @@ def facts(cluster: StagedCluster) -> Facts:
         rollout=dict(cluster.rollout),
         serving=frozenset(p.name for p in up),
         free=cluster.free,
+        used=used(cluster),
     )
+
+
+def used(cluster: StagedCluster) -> int:
+    """Count the devices that replicas have or will ask for, those that leave included."""
+    asked = {w.revision: w.replicas for w in cluster.workloads.values()}
+    alive = Counter(p.revision for p in cluster.pods.values() if not p.terminating)
+    leaving = sum(p.terminating for p in cluster.pods.values())
+    return leaving + sum(max(asked.get(revision, 0), alive[revision]) for revision in asked.keys() | alive.keys())
 
 
 class Promises:
@@ -49,7 +60,7 @@ class Promises:
 
     @property
     def desired(self) -> int:
-        return int(self.cluster.spec.get("replicas") or 0)
+        return self.cluster.desired
 
     @property
     def loss(self) -> int:
@@ -67,9 +78,11 @@ class Promises:
         self._serves(before, after)
         self._leaves_no_traffic_behind(before, after)
         self._stays_in_bounds(before, after)
+        self._replaces(before, after)
         if whole and self.cluster.parsed.rollout.strategy in STAGED:
             self._weights(before, after)
             self._earned(before, after)
+            self._switches_back(before, after)
 
     def _serves(self, before: Facts, after: Facts) -> None:
         """I2: no pass takes warm replicas that serve below the floor."""
@@ -94,7 +107,12 @@ class Promises:
             assert after.asked.get(revision, 0) >= kept, ("I3", revision, kept, before, after)
 
     def _stays_in_bounds(self, before: Facts, after: Facts) -> None:
-        """I7: a pass asks for no more than demand and surge, and for nothing that is not free (but for plain scaling)."""
+        """I7: a pass asks for no more than demand and surge, and for nothing that is not free (but for plain scaling).
+
+        Nor for anything beyond the budget, whatever the strategy and the capacity.
+        """
+        if after.used > before.used and self.cluster.budget is not None:
+            assert after.used <= self.cluster.budget, ("I7: beyond the budget", self.cluster.budget, before, after)
         rollout, held = self.cluster.parsed.rollout, sum(before.asked.values())
         more = sum(after.asked.values()) - held
         if more <= 0:
@@ -102,7 +120,8 @@ class Promises:
         rolling = len([n for n in before.asked.values() if n]) > 1 or (
             after.stable and not after.asked.get(after.stable)
         )
-        if not rolling or rollout.strategy not in STAGED:
+        alone = rollout.capacity == "InPlace" and self.desired <= 1  # replaced without stages
+        if not rolling or alone or rollout.strategy not in STAGED:
             return
         surge = 0 if rollout.capacity == "InPlace" else rollout.max_surge
         most = self.desired * 2 if rollout.strategy == "BlueGreen" else self.desired + surge
@@ -113,12 +132,32 @@ class Promises:
         if rollout.capacity != "Surge":
             assert grown <= before.free, ("I7: asks for what is not free", before, after)
 
+    def _replaces(self, before: Facts, after: Facts) -> None:
+        """I2, I7 where traffic follows the ready replicas; Recreate instead: none of the new beside any of the old."""
+        rollout = self.cluster.parsed.rollout
+        shared = {w for one in (before, after) for w in one.weights.values()} - {None}
+        if rollout.strategy in STAGED or shared or not before.weights:
+            return
+        grown = {r: n - before.asked.get(r, 0) for r, n in after.asked.items() if n > before.asked.get(r, 0)}
+        others = {p.revision for p in self.cluster.pods.values()}
+        if rollout.strategy == "Recreate":
+            assert all(others <= {revision} for revision in grown), ("Recreate: old ones are there", before, after)
+            return
+        floor = min(sum(before.ready.values()), self.desired - self.loss)
+        assert sum(after.ready.values()) >= floor, ("I2", floor, before, after)
+        if len([n for n in before.asked.values() if n]) > 1 or (grown and others - grown.keys()):
+            surge = 0 if rollout.capacity == "InPlace" else rollout.max_surge
+            most = max(self.desired + surge, sum(before.asked.values()))
+            assert sum(after.asked.values()) <= most, ("I7", most, before, after)
+
     def _weights(self, before: Facts, after: Facts) -> None:
         """I1: a share needs warm replicas, and every Envoy's word for the one of before."""
         given = {r: w for r, w in after.weights.items() if w}
         if any(w is None for w in after.weights.values()) or self.cluster.spec.get("suspend"):
             return
         assert sum(given.values()) == ALL or not given, ("weights", after)
+        if after.rollout.get("mirror", 0) > before.rollout.get("mirror", 0):
+            assert before.ready.get(after.rollout["revision"]), ("copies for nobody", before, after)
         for revision, weight in given.items():
             if revision == after.stable:
                 continue
@@ -148,12 +187,27 @@ class Promises:
         step = min(said.get("step", 0), len(plan) - 1)
         moved = after.rollout.get("step", 0) > step and said.get("stage") == after_word(plan[step])
         told = said.get("go") or said.get("full") or after.rollout.get("lastAction") != said.get("lastAction")
-        if not moved or told or plan[step].kind != "Weight":
+        if not moved or told:
+            return
+        asked = cluster.parsed.rollout.analysis.evaluation
+        if plan[step].kind == "Evaluation" and asked:
+            assert after.rollout["evaluation"]["score"] >= asked.min_score, ("no score", before, after)
+        if plan[step].kind not in {"Weight", "Trial"}:
             return
         word = cluster.says.verdict
         continued = cluster.parsed.rollout.on_inconclusive == "Continue" and word and word.enough_samples
         passed = word is not None and word.outcome == "Pass"
         assert passed or (continued and not plan[step].last), ("I6", before, after)
+
+    def _switches_back(self, before: Facts, after: Facts) -> None:
+        """I6: what has switched goes back by itself only for a Fail, and only to what is still warm."""
+        was, now = (one.rollout.get("override") for one in (before, after))
+        if not now or now == was or now["reason"] != "RolledBack" or now["revision"] == after.stable:
+            return  # what was given up there had not switched
+        word = self.cluster.says.verdict
+        assert getattr(word, "outcome", "") == "Fail", ("I6: switched back", before, after)
+        assert before.rollout.get("watching"), ("no switch to take back", before, after)
+        assert before.ready.get(now["revision"]), ("nothing warm", before, after)
 
     def _promotion(self, before: Facts, after: Facts, *, plan_length: int) -> None:
         said, new = before.rollout, after.stable

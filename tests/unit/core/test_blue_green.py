@@ -118,3 +118,43 @@ def test_an_abort_of_a_preview_leaves_stable_untouched(fleet):
     fleet.history()
     assert set(fleet.pods) == serving
     assert fleet.condition("Degraded")["reason"] == "Aborted"
+
+
+def test_a_new_spec_beside_a_preview_takes_its_place(fleet):
+    fleet = fleet(gpus=4)
+    old, dropped = fleet.update()
+    fleet.until(lambda: fleet.counts() == {old: 2, dropped: 2} and fleet.rollout.get("hold") == "ManualPause")
+    _, newest = fleet.update(seed=2)
+    seen = fleet.history()
+    assert all(weights == {old: 100} for weights, _ in seen), "users see nothing of either"
+    assert [counts for _, counts in seen] == [{old: 2, dropped: 2}, {old: 2}, {old: 2, newest: 2}]
+    assert (fleet.roles[newest], fleet.rollout["hold"]) == ("preview", "ManualPause")
+    fleet.act_on(f"promote {dropped} 1")
+    fleet.history()
+    assert fleet.rollout["lastAction"]["result"] == "Stale", "it was meant for the one of before"
+    fleet.act_on("promote 2")
+    fleet.history()
+    assert fleet.weights == {newest: 100}
+
+
+def test_a_revert_beside_a_preview_ends_it(fleet):
+    fleet = fleet()
+    old, new = fleet.update()
+    fleet.history()
+    serving = {name for name, pod in fleet.pods.items() if pod.revision == old}
+    fleet.change(engine=None)
+    seen = fleet.history()
+    assert all(weights == {old: 100} for weights, _ in seen)
+    assert (fleet.counts(), set(fleet.pods)) == ({old: 2}, serving)
+    assert fleet.condition("Degraded")["status"] == "False", "the spec asks for what is served"
+    assert new not in fleet.counts()
+    assert fleet.silent(seconds=4000) == ((), {})
+
+
+def test_a_revert_while_the_switch_is_under_way_is_one_change_back(fleet):
+    fleet = fleet(autoPromote=True)
+    old, new = fleet.update()
+    fleet.until(lambda: fleet.weights == {new: 100} and fleet.roles[new] == "preview")
+    fleet.change(engine=None)
+    assert [weights for weights, _ in fleet.history()][-1] == {old: 100}
+    assert fleet.counts() == {old: 2}

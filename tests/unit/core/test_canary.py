@@ -89,13 +89,30 @@ def test_with_one_that_may_be_missing_it_goes_on_without_a_spare_device(judged, 
 
 @pytest.mark.parametrize("capacity", ["Auto", "Surge", "InPlace"])
 @pytest.mark.parametrize("replicas", [1, 2, 3, 4])
-@pytest.mark.parametrize("steps", [[1], [33, 66], [99], [100]], ids=str)
+@pytest.mark.parametrize("steps", [[1], [33, 66], [99], [99, 100]], ids=str)
 def test_no_promotion_is_ever_stuck(judged, capacity, replicas, steps):
     rollout = {"canary": {"steps": [{"weight": weight} for weight in steps]}, "capacity": capacity}
     fleet = judged(rollout=rollout, replicas=replicas, gpus=replicas + (capacity != "InPlace"))
     _, new = fleet.update()
     fleet.history(passes=400)
     assert fleet.counts() == {new: replicas}
+
+
+BEFORE_TRAFFIC = {
+    "copies": {"canary": {"steps": [{"weight": 50}], "mirror": {"percent": 10, "minSeconds": 30}}},
+    "a pause": {"canary": {"steps": [{"pause": {"seconds": 30}}, {"weight": 50}]}},
+}
+
+
+@pytest.mark.parametrize("capacity", ["Auto", "Surge", "InPlace"])
+@pytest.mark.parametrize("stage", BEFORE_TRAFFIC)
+def test_what_comes_before_any_traffic_needs_no_replica_that_stable_would_have_to_give(judged, stage, capacity):
+    fleet = judged(rollout=BEFORE_TRAFFIC[stage] | {"capacity": capacity}, replicas=4, gpus=8)
+    old, new = fleet.update()
+    seen = fleet.history()
+    before_traffic = [counts for weights, counts in seen if weights == {old: 100} and new in counts]
+    assert before_traffic[-1] == {old: 3 if capacity == "InPlace" else 4, new: 1}
+    assert fleet.counts() == {new: 4}
 
 
 def test_traffic_never_rises_above_what_warm_replicas_carry(judged):

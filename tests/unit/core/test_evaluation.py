@@ -210,6 +210,13 @@ def test_blue_green_switches_only_after_its_score(make: Callable[..., EvaluatedC
     fleet.until(lambda: routed(fleet) == 100)
 
 
+def test_half_of_a_large_fleet_is_not_needed_for_it(make: Callable[..., EvaluatedCluster]) -> None:
+    fleet = make(canary={"steps": [{"weight": 50}]})
+    fleet.change(replicas=4)
+    arrive(fleet)
+    assert fleet.counts()[fleet.revision] == 1, "no more would fit beside stable, which still has all the traffic"
+
+
 def test_going_back_to_what_has_served_runs_none(fleet: EvaluatedCluster) -> None:
     before = next(iter(fleet.weights))
     arrive(fleet)

@@ -154,6 +154,30 @@ def test_a_replica_gets_a_weight_when_its_endpoints_have_followed():
     assert cluster.weights[cluster.revision] == 1
 
 
+def test_a_step_begins_when_the_route_has_its_share_and_the_gateway_knows():
+    cluster = routed(replicas=1, rollout={"strategy": "Canary", "canary": {"steps": [{"weight": 20}]}})
+    old = cluster.revision
+    cluster.change(**LONG)
+    for _ in range(100):  # the Gateway answers at once, until there is traffic to split
+        plan = cluster.reconcile()
+        if cluster.weights == {old: 80, cluster.revision: 20}:
+            break
+        assert "stepStartedAt" not in cluster.status["rollout"], cluster.weights
+        cluster.answer()
+        cluster.controllers()
+        cluster.warm()
+        cluster.now += 0.5
+    assert cluster.weights == {old: 80, cluster.revision: 20}, plan
+    cluster.now += cluster.snapshot().settings.ack_timeout_seconds + 1
+    cluster.reconcile()
+    told = cluster.status["rollout"]
+    assert (told["hold"], "stepStartedAt" in told) == ("RouterUnverified", False)
+    assert "Gateway infra/edge has not taken in the newest route" in told["message"]
+    cluster.answer()
+    cluster.reconcile()
+    assert "stepStartedAt" in cluster.status["rollout"]
+
+
 def test_a_node_whose_clock_is_ahead_delays_nothing():
     cluster = routed(replicas=2)
     cluster.pods = {name: replace(p, ready_since=cluster.now + 60) for name, p in cluster.pods.items()}

@@ -6,6 +6,7 @@ from modelfleet.core import conditions, observe
 from modelfleet.core.drift import holds
 from modelfleet.core.failures import diagnose
 from modelfleet.core.fit import Claim, Node, Want, room
+from modelfleet.core.scheduling import node_choice
 from modelfleet.core.world import Replica
 
 GPU = "nvidia.com/gpu"
@@ -34,8 +35,8 @@ def node(name="n", *, gpus=4, **more):
     return Node(name=name, labels=more.pop("labels", {}), allocatable={GPU: gpus}, **more)
 
 
-def fits(*nodes, count=1, product="", claims=()):
-    return room(want=Want(resource=GPU, count=count, product=product), nodes=nodes, claims=claims).replicas
+def fits(*nodes, count=1, claims=(), **pod):
+    return room(want=Want(resource=GPU, count=count, choice=node_choice(pod)), nodes=nodes, claims=claims).replicas
 
 
 def test_a_replica_needs_its_devices_on_one_node():
@@ -47,8 +48,8 @@ def test_a_replica_needs_its_devices_on_one_node():
     "unfit",
     [
         node(schedulable=False),
-        node(taints=(("maintenance", "NoSchedule"),)),
-        node(taints=(("broken", "NoExecute"),)),
+        node(taints=(("maintenance", "", "NoSchedule"),)),
+        node(taints=(("broken", "", "NoExecute"),)),
         node(gpus=0),
     ],
 )
@@ -57,13 +58,13 @@ def test_a_node_that_takes_no_pods_has_no_room(unfit):
 
 
 def test_the_taint_of_gpu_nodes_is_tolerated():
-    assert fits(node(taints=((GPU, "NoSchedule"), ("soft", "PreferNoSchedule")))) == 4
+    assert fits(node(taints=((GPU, "", "NoSchedule"), ("soft", "", "PreferNoSchedule")))) == 4
 
 
 def test_only_the_product_that_is_asked_for_counts():
     h100 = node(labels={"nvidia.com/gpu.product": "H100"})
-    assert fits(h100, node("b"), product="H100") == 4
-    assert fits(h100, product="A100") == 0
+    assert fits(h100, node("b"), nodeSelector={"nvidia.com/gpu.product": "H100"}) == 4
+    assert fits(h100, nodeSelector={"nvidia.com/gpu.product": "A100"}) == 0
 
 
 def test_claims_without_a_node_count_everywhere_they_could_go():
@@ -152,6 +153,43 @@ def test_a_pod_that_crashes_shows_its_last_words():
     assert (seen.waiting_reason, seen.message, seen.restarts) == ("CrashLoopBackOff", '{"reason": "ModelNotFound"}', 3)
 
 
+def container(*, waiting="", started=False, ready=False):
+    state = {"waiting": {"reason": waiting}} if waiting else {"running": {}}
+    return {"state": state, "started": started, "ready": ready, "restartCount": 0}
+
+
+@pytest.mark.parametrize(
+    ("containers", "sandbox", "stage"),
+    [
+        ([], "False", ""),
+        ([container(waiting="ContainerCreating")], "False", "Preparing"),
+        ([container(waiting="ContainerCreating")], "True", "Pulling"),
+        ([container(waiting="PodInitializing")], "True", "Preparing"),
+        ([container()], "True", "Loading"),
+        ([container(started=True), container(waiting="ContainerCreating")], "True", "Pulling"),
+        ([container(started=True, ready=True), container()], "True", "Loading"),
+        ([container(started=True)], "True", ""),
+        ([container(started=True, ready=True)], "True", ""),
+        ([container(waiting="ImagePullBackOff")], "True", ""),
+        ([container(waiting="CrashLoopBackOff")], "True", ""),
+        ([container() | {"restartCount": 1}], "True", ""),
+    ],
+)
+def test_how_far_a_pod_is_on_its_node_is_read(containers, sandbox, stage):
+    conditions = [{"type": "PodReadyToStartContainers", "status": sandbox}]
+    assert observe.replica(pod(containerStatuses=containers, conditions=conditions)).stage == stage
+
+
+def test_a_pod_gets_on_with_a_node_and_its_first_start_and_not_with_another_one():
+    placed = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": "1970-01-01T00:00:20Z"}]
+    waiting = [{"type": "Initialized", "status": "False", "lastTransitionTime": "1970-01-01T00:00:30Z"}]
+    started = {"state": {"running": {"startedAt": "1970-01-01T00:01:00Z"}}, "restartCount": 0}
+    for containers, seen in (([], 20.0), ([started], 60.0), ([started | {"restartCount": 1}], 20.0)):
+        read = observe.replica(pod(conditions=[*placed, *waiting], containerStatuses=containers))
+        assert read.got_on_at == seen, containers
+    assert observe.replica(pod()).got_on_at == 0.0
+
+
 def test_a_pod_without_status_is_no_trouble():
     seen = observe.replica({k: v for k, v in pod().items() if k != "status"})
     assert (seen.ready, seen.waiting_reason, seen.ready_since) == (False, "", None)
@@ -189,4 +227,4 @@ def test_a_nodes_extended_resources_are_read():
             "status": {"allocatable": {"cpu": "4", GPU: "8"}},
         }
     )
-    assert (seen.allocatable, seen.schedulable, seen.taints) == ({GPU: 8}, False, (("k", "NoSchedule"),))
+    assert (seen.allocatable, seen.schedulable, seen.taints) == ({GPU: 8}, False, (("k", "", "NoSchedule"),))

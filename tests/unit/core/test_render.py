@@ -50,11 +50,23 @@ def test_without_an_accelerator_nothing_is_pinned():
 def test_a_replica_has_no_more_rights_than_it_needs():
     spec = template()["spec"]
     assert spec["automountServiceAccountToken"] is False
-    assert spec["securityContext"]["runAsNonRoot"] is True
-    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["enableServiceLinks"] is False
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001, "fsGroup": 10001,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }  # fmt: skip
     assert spec["containers"][0]["securityContext"] == {
         "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
     }  # fmt: skip
+
+
+def test_shared_memory_is_as_large_as_the_pod_may_be():
+    # The engine's processes talk through it; the runtime's default of 64 MiB ends tensor parallelism with a bus error.
+    spec = template(parallelism={"tensor": 2})["spec"]
+    (shm,) = [volume for volume in spec["volumes"] if volume["name"] == "shm"]
+    assert shm == {"name": "shm", "emptyDir": {"medium": "Memory"}}
+    (mount,) = [mount for mount in spec["containers"][0]["volumeMounts"] if mount["name"] == "shm"]
+    assert mount == {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108 - where POSIX has it
 
 
 def test_the_supervisor_answers_the_probes():

@@ -5,6 +5,7 @@ As `test_crashes.py`, with weights: the write of the status, which sets them, is
 
 import copy
 import itertools
+from typing import Any
 
 import pytest
 
@@ -14,12 +15,13 @@ from tests.unit.core.staged_cluster import FAIL, StagedCluster
 from tests.unit.core.staged_promises import Promises, facts
 
 PASSES = 120
-STEPS = {"canary": {"steps": [{"weight": 20}, {"weight": 50}]}, "scaleDownDelaySeconds": 60}
+STEPS: dict[str, Any] = {"canary": {"steps": [{"weight": 20}, {"weight": 50}]}, "scaleDownDelaySeconds": 60}
 SHAPES = {
     "Canary": (2, 3, STEPS),
     "Canary without a spare device": (2, 2, STEPS | {"maxUnavailable": 1}),
     "Canary in place": (2, 2, STEPS | {"capacity": "InPlace"}),
     "BlueGreen": (2, 4, {"strategy": "BlueGreen", "blueGreen": {"autoPromote": True}, "scaleDownDelaySeconds": 60}),
+    "Canary after copies": (2, 3, STEPS | {"canary": {**STEPS["canary"], "mirror": {"percent": 10, "minSeconds": 20}}}),
     "Canary that fails": (2, 3, STEPS | {"abortScaleDownDelaySeconds": 5}),
 }
 

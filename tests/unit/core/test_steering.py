@@ -133,6 +133,22 @@ def test_rollback_to_any_revision_of_the_history_needs_no_steps(judged):
     assert fleet.roles[fleet.revision] == "stable", "it holds until the spec changes"
 
 
+@pytest.mark.parametrize("delay", [0, 3600])
+def test_rollback_to_a_third_revision_starts_it_anew_and_only_the_previous_one_is_warm(judged, delay):
+    fleet = judged(rollout={"scaleDownDelaySeconds": delay})
+    first, second = fleet.update()
+    fleet.until(lambda: fleet.roles.get(second) == "stable")
+    _, third = fleet.update(seed=2)
+    fleet.until(lambda: fleet.roles.get(third) == "stable")
+    fleet.history()
+    assert fleet.counts().keys() - {third} == ({second} if delay else set()), "who served before it is all that stays"
+    before = set(fleet.pods)
+    assert answer(fleet, f"rollback-to {first} 1") == "Done"
+    assert fleet.weights == {first: 100}
+    assert {pod.revision for name, pod in fleet.pods.items() if name not in before} == {first}, "it had no replica left"
+    assert fleet.rollout["previous"] == third
+
+
 @pytest.mark.parametrize("passes", range(1, 9))
 def test_an_abort_is_right_at_any_moment_and_idempotent(judged, passes):
     fleet = judged(rollout=PAUSED | {"abortScaleDownDelaySeconds": 0})

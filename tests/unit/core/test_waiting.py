@@ -52,6 +52,18 @@ def test_a_replica_that_comes_after_the_deadline_still_takes_over():
     assert {p.revision for p in cluster.pods.values()} == {cluster.revision}
 
 
+def test_a_replica_that_comes_further_starts_the_deadline_anew():
+    cluster, _ = slow_rollout(seconds=600)
+    for _ in range(3):
+        cluster.now += 500
+        cluster.pods = {n: p if p.ready else replace(p, got_on_at=cluster.now) for n, p in cluster.pods.items()}
+        cluster.reconcile()
+    assert told(cluster, "Progressing") == ("True", "RevisionRollingOut")
+    cluster.now += 601
+    cluster.reconcile()
+    assert told(cluster, "Progressing") == ("False", "ProgressDeadlineExceeded")
+
+
 def test_every_replica_that_becomes_ready_starts_the_deadline_anew():
     cluster, _ = slow_rollout(seconds=600, replicas=2, gpus=4)
     cluster.now += 400
@@ -101,6 +113,89 @@ def test_a_node_that_is_large_enough_and_taken_is_another_matter():
     cluster.controllers()
     cluster.reconcile()
     assert told(cluster, "CapacityAvailable") == ("False", "InsufficientGPU")
+
+
+def unplaced(said, *, replicas=1, **more):
+    """A cluster with a replica of which the scheduler says this."""
+    cluster = Cluster(spec=words(replicas=replicas, **more), gpus=0)
+    cluster.reconcile()
+    cluster.controllers()
+    cluster.pods = {name: replace(pod, message=said) for name, pod in cluster.pods.items()}
+    cluster.reconcile()
+    return cluster
+
+
+@pytest.mark.parametrize(
+    ("said", "more", "reason", "advice"),
+    [
+        ("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", {}, "InsufficientGPU", "add accelerators"),
+        ('0/1 nodes are available: persistentvolumeclaim "m" not found.', {}, "Unschedulable", "create that claim"),
+        ("pod has unbound immediate PersistentVolumeClaims.", {}, "Unschedulable", "spec.model.uri"),
+        ("0/1 nodes are available: 1 Insufficient cpu.", {}, "Unschedulable", "spec.resources.requests"),
+        (
+            "0/1 nodes are available: 1 Insufficient memory.",
+            {"accelerator": {"resource": "none"}},
+            "Unschedulable",
+            "spec.resources.requests",
+        ),
+        (
+            "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.",
+            {},
+            "Unschedulable",
+            "spec.accelerator.product",
+        ),
+        ("0/1 nodes are available: 1 node(s) had untolerated taint(s).", {}, "Unschedulable", "tolerate it"),
+        ("0/1 nodes are available: 1 node(s) were unschedulable.", {}, "Unschedulable", "kubectl uncordon"),
+        ("0/1 nodes are available: 1 Too many pods.", {}, "Unschedulable", "add nodes"),
+    ],
+)
+def test_only_a_missing_gpu_is_called_one(said, more, reason, advice):
+    cluster = unplaced(said, **more)
+    assert told(cluster, "CapacityAvailable") == ("False", reason)
+    message = cluster.condition("CapacityAvailable")["message"]
+    assert message.startswith(said)
+    assert advice in message
+    assert ("accelerators" in message) == (reason == "InsufficientGPU")
+
+
+def test_everything_that_the_scheduler_misses_gets_its_advice():
+    message = unplaced("2 Insufficient cpu, 1 Insufficient nvidia.com/gpu.").condition("CapacityAvailable")["message"]
+    assert "add accelerators" in message
+    assert "spec.resources.requests" in message
+
+
+def test_a_rollout_that_waits_for_a_claim_does_not_ask_for_a_gpu():
+    cluster = running(replicas=2, gpus=8)
+    cluster.change(model={"uri": "pvc://nothing/here"})
+    for _ in range(3):
+        cluster.reconcile()
+    cluster.gpus = 2
+    cluster.controllers()
+    cluster.gpus = 8
+    said = '0/1 nodes are available: persistentvolumeclaim "nothing" not found.'
+    cluster.pods = {name: pod if pod.scheduled else replace(pod, message=said) for name, pod in cluster.pods.items()}
+    cluster.reconcile()
+    assert told(cluster, "Progressing") == ("True", "WaitingForCapacity")
+    for kind in ("Progressing", "CapacityAvailable"):
+        message = cluster.condition(kind)["message"]
+        assert "create that claim" in message, kind
+        assert "InPlace" not in message, kind
+
+
+def test_what_replicas_wait_for_is_counted_and_written_once():
+    cluster = Cluster(spec=words(replicas=3), gpus=2)
+    cluster.reconcile()
+    cluster.controllers()
+    for stage, said in (("Preparing", "2 getting volumes and image"), ("Pulling", "2 pulling the image"),
+                        ("Loading", "2 loading the model")):  # fmt: skip
+        cluster.pods = {name: replace(pod, stage=stage if pod.scheduled else "") for name, pod in cluster.pods.items()}
+        cluster.reconcile()
+        assert told(cluster, "Ready") == ("Unknown", "ReplicasLoading")
+        assert cluster.condition("Ready")["message"] == f"0 of 3 replicas ready: 1 without a node, {said}"
+    writes = cluster.status_writes
+    cluster.now += 600
+    cluster.reconcile()
+    assert cluster.status_writes == writes
 
 
 def test_where_nodes_cannot_be_read_capacity_is_unknown_and_the_fleet_serves():

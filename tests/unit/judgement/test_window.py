@@ -48,6 +48,13 @@ def test_a_steady_fleet_is_counted_exactly():
     assert (window.canary_restarts, window.stable_restarts, window.overdue) == (0, 0, (0, 0))
 
 
+def test_tokens_per_second_are_those_of_the_intervals_that_are_known():
+    generated = of_pod(CANARY, "generated", steady(300)) | of_pod(STABLE, "generated", steady(900))
+    assert seen(fleet() | generated).tokens_per_second == (20, 60)
+    assert seen(hide(fleet() | generated, process=POD[CANARY], edges=range(3, 5))).tokens_per_second == (20, 60)
+    assert seen(fleet()).tokens_per_second == (None, None)
+
+
 def test_latencies_count_what_is_beyond_the_bound():
     slow = of_pod(CANARY, "first_tokens_in_time", steady(7)) | of_pod(CANARY, "gaps_in_time", steady(150))
     window = seen(fleet() | slow)

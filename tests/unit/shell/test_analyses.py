@@ -63,13 +63,13 @@ class World:
             cache=self.cache, queue=self.queue, gateway_url="http://gateway", source=source, clock=lambda: self.time
         )
 
-    def put(self, name: str = "chat", *, since: float = SINCE, canary: str = "cccccccccc") -> Key:
-        """Lets a canary's first step begin; an empty one has ended."""
+    def put(self, name: str = "chat", *, since: float = SINCE, canary: str = "cccccccccc", status: Any = None) -> Key:
+        """Lets a canary's first step begin; an empty one has ended. Or whatever `status` says."""
         self.version += 1
         meta = {"namespace": "team", "name": name, "uid": f"u-{name}", "resourceVersion": str(self.version)}
         revisions = [{"hash": "5555555555", "role": "stable"}, {"hash": canary or "cccccccccc", "role": "canary"}]
         rollout = {"revision": canary, "weight": 5, "stepStartedAt": timestamp(since)} if canary else {}
-        status = {"revisions": revisions, "rollout": rollout}
+        status = status or {"revisions": revisions, "rollout": rollout}
         body = {"kind": "LLMDeployment", "metadata": meta, "spec": SPEC, "status": status}
         self.cache.observe(json.loads(json.dumps(body)))
         return ("team", name)
@@ -118,6 +118,18 @@ async def test_a_window_is_asked_for_once_per_block(world, source):
         assert [asked.now for asked in source.asked] == [SINCE + i * INTERVAL for i in range(blocks + 1)]
     assert [len(asked.edges) for asked in source.asked] == [1, 2, 3]
     assert await asyncio.wait_for(world.queue.get(), 1) == KEY
+
+
+async def test_what_was_switched_to_is_asked_about_while_the_old_set_is_warm(world, source):
+    for warm in (2, 0):
+        serves, was = {"hash": "cccccccccc", "role": "stable"}, {"hash": "5555555555", "role": "old", "ready": warm}
+        switched = {"watching": True, "previous": "5555555555", "promotedAt": timestamp(SINCE)}
+        world.put(status={"revisions": [serves, was], "rollout": switched})
+        await world.look()
+        await world.answered()
+    assert [(asked.canary, asked.stable, asked.since) for asked in source.asked] == [
+        ("cccccccccc", "5555555555", SINCE)
+    ]
 
 
 async def test_the_newest_edge_is_left_time_to_be_scraped(world, source):

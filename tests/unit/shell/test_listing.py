@@ -1,10 +1,15 @@
 """A listing repairs what no watch told: an object that was deleted while the watch was away."""
 
+import asyncio
 from typing import Any
 
+import pytest
+
+from modelfleet.adapters.errors import Gone
 from modelfleet.core import names
 from modelfleet.shell.cache import Cache
 from modelfleet.shell.listing import Listing
+from modelfleet.shell.queue import WorkQueue
 
 KEY = ("team", "chat")
 
@@ -66,3 +71,27 @@ async def test_what_a_watch_shows_during_the_listing_stays() -> None:
     api.on_list = lambda kind: cache.observe(pod("new", "p9", 7)) if kind == "Pod" else None
     assert await listing.refresh() == set()
     assert pods(cache) == ["a", "new"]
+
+
+async def test_it_tells_while_something_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelfleet.shell.listing.REFRESH_SECONDS", 0.0)
+    cache, api = Cache(), Api(fleet())
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    def refuse(_: str) -> None:
+        raise Gone("the server could not find the requested resource")
+
+    api.on_list = refuse
+    listing = Listing(kube=api, cache=cache, namespaces=("",), read_nodes=False)  # type: ignore[arg-type]
+    queue = WorkQueue(clock=lambda: 0.0)
+    keeping = asyncio.create_task(listing.keep(queue=queue, tell=told.put_nowait))
+    async with asyncio.timeout(10):
+        problem = await told.get()
+        assert "could not find" in problem
+        assert "install the CRD" in problem
+        api.on_list = None
+        while await told.get():
+            pass  # what was refused before
+    assert KEY in cache.fleet
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)

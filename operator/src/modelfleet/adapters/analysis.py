@@ -22,7 +22,7 @@ from modelfleet.core.judgement.question import (
     Values,
     filled_in,
 )
-from modelfleet.core.judgement.series import BORN, FINISHED, HISTOGRAMS
+from modelfleet.core.judgement.series import BORN, FINISHED, GENERATED, HISTOGRAMS
 from modelfleet.core.routing import measures
 
 _Found = Mapping[SeriesKey, Values]
@@ -32,6 +32,7 @@ _OF_GATEWAY: Final[Mapping[str, Part]] = {
     measures.ATTEMPTS.name: "attempts",
     measures.REQUESTS.name: "requests",
 }
+_OF_ENGINE: Final[Mapping[str, Part]] = {FINISHED: "finished", GENERATED: "generated", BORN: "born"}
 _METRICS: Final = {name: metric for metric, names in HISTOGRAMS.items() for name in names}
 _OLDEST_FIRST: Final = {name: -place for names in HISTOGRAMS.values() for place, name in enumerate(names)}
 
@@ -121,8 +122,8 @@ def _engines(rows: Rows, *, question: Question, edges: Sequence[float]) -> _Foun
 def _part(labels: Mapping[str, str], *, question: Question) -> Part | None:
     """Tell what a series counts; None for the bucket at another metric's bound."""
     name = labels["__name__"]
-    if name in (FINISHED, BORN):
-        return "finished" if name == FINISHED else "born"
+    if name in _OF_ENGINE:
+        return _OF_ENGINE[name]
     histogram, _, kind = name.rpartition("_")
     metric = _METRICS[histogram]
     every, in_time = LATENCIES[metric]

@@ -7,7 +7,7 @@ itself. Of the labels of a target only `namespace` and `pod` are required. Must 
 from typing import Final
 
 from modelfleet.core.judgement.question import FRESH_INTERVALS, Question
-from modelfleet.core.judgement.series import BORN, FINISHED, HISTOGRAMS, Latency, bucket
+from modelfleet.core.judgement.series import BORN, FINISHED, GENERATED, HISTOGRAMS, Latency, bucket
 from modelfleet.core.routing import measures
 
 REASON: Final = "finished_reason"
@@ -40,7 +40,7 @@ def of_engines(question: Question) -> str:
     """
     histograms = "|".join(name for names in HISTOGRAMS.values() for name in names)
     pods = f'namespace="{question.namespace}",pod=~"{question.name}-({question.canary}|{question.stable})-.+"'
-    names = f"({histograms})_(count|bucket)|{FINISHED}|{BORN}"
+    names = f"({histograms})_(count|bucket)|{FINISHED}|{GENERATED}|{BORN}"
     # No `le` at all is the count, and everything that is no histogram.
     bounds = "|".join(_number(bound(question, metric=metric)) for metric in HISTOGRAMS)
     kept = f"__name__, pod, le, {REASON}"

@@ -25,6 +25,7 @@ PLURALS = {
     ("v1", "Service"): "services",
     ("v1", "Event"): "events",
     ("v1", "Secret"): "secrets",
+    ("v1", "ResourceQuota"): "resourcequotas",
     ("apps/v1", "Deployment"): "deployments",
     ("apps/v1", "ReplicaSet"): "replicasets",
     ("apps/v1", "ControllerRevision"): "controllerrevisions",
@@ -104,10 +105,10 @@ class Kube:
                 return found
 
     async def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
-        """POST a new object."""
+        """POST a new object; a dry run also refuses a field that the API does not know, which else is dropped."""
         path = self._path_of(manifest, name=False)
-        extra = {"dry_run": "All"} if dry_run else {}
-        return await self._write("post", path, kind=manifest["kind"], body=manifest, **extra)
+        query = [("dryRun", "All"), ("fieldValidation", "Strict")] if dry_run else []
+        return await self._write("post", path, kind=manifest["kind"], body=manifest, query_params=query)
 
     async def apply(self, manifest: Mapping[str, Any], *, resource_version: str, sub: str = "") -> dict[str, Any]:
         """Server-side apply over the object seen at `resource_version`; 409 when it is not that any more."""
@@ -162,15 +163,14 @@ class Kube:
         self, method: str, path: str, *, kind: str, verb: str = "", body: Any = None, **params: Any
     ) -> dict[str, Any]:
         verb = verb or {"post": "create"}.get(method, method)
+        # The client appends to what it is given as defaults: each call brings its own.
+        params = {"query_params": [], "header_params": {}, **params}
         try:
-            # The client appends to the lists it is given as defaults: each call brings its own.
             response = await self._dynamic.request(
                 method,
                 path,
                 body=body,
                 serialize=False,
-                query_params=[],
-                header_params={},
                 _request_timeout=REQUEST_SECONDS,
                 **params,
             )

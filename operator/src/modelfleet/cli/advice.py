@@ -20,7 +20,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "SpecInvalid": "Correct the field that the message names and apply again; the running revision serves on.",
         "ImageUnknown": "Set spec.engine.image, or engineImages in the chart's values.",
         # Ready
-        "ReplicasLoading": "Wait: a replica is ready when it has generated one token. Watch with `kubectl get pods -w`.",
+        "ReplicasLoading": "Wait: the message says for what; a replica is ready when it has generated one token. `kubectl get pods -w` shows it.",
         "NotYet": "Wait: no replica has loaded the model yet.",
         # Progressing
         "ReplicasStarting": "Wait: replicas of the newest revision are on their way.",
@@ -28,6 +28,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "ProgressDeadlineExceeded": "Read the other conditions for the cause, then correct the spec or go back to the previous one.",
         "WaitingForCapacity": "Free a GPU, or set spec.rollout.capacity to InPlace, or spec.rollout.maxUnavailable to 1.",
         # CapacityAvailable
+        "Unschedulable": "Give the scheduler what its message names: a claim, memory, a label, a node without taint.",
         "NoSuchNode": "Lower spec.accelerator.count to what one node has, or add such a node.",
         "NodesNotReadable": "Nothing has to be done: the scheduler is the judge, and one replica is asked for at a time.",
         # MetricsAvailable

@@ -116,6 +116,9 @@ def _envoy_metrics() -> str:
         " Labels come from API objects and known keys alone, so their number is bounded: one per revision and"
         " tenant that uses it, until Envoy restarts. Requests that are refused for their key or their form are not in these,"
         " but in Envoy's own `envoy_http_downstream_rq_xx`. Times are in milliseconds.\n\n"
+        f"The operator reads the requests and the tries to judge a rollout: `{measures.STARTED.name}` is the arrival rate by"
+        " which it compares the load of the two revisions, and finds a canary that hangs. The autoscaler does not use it:"
+        " it counts what waits and runs in the engines.\n\n"
         f"{_table(('metric', 'type', 'labels', 'meaning'), measured)}\n\n"
         f"## Outcomes\n\n{_table(('outcome', 'meaning'), outcomes)}\n\n{ACCESS_LINES}"
     )

@@ -19,11 +19,12 @@ from pydantic_core import PydanticUndefined
 PREFIX = "MODELFLEET_"
 
 
-OPERATOR_METRICS = ("modelfleet.shell.telemetry",)
+OPERATOR_METRICS = ("modelfleet.shell.telemetry", "modelfleet.adapters.kube", "modelfleet.adapters.watch")
 GATEWAY_METRICS = (
     "modelfleet.gateway.main",
     "modelfleet.gateway.ads",
     "modelfleet.gateway.report",
+    "modelfleet.adapters.kube",
     "modelfleet.adapters.watch",
 )
 

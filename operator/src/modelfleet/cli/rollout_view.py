@@ -151,6 +151,8 @@ def judgement(rollout: Json) -> Iterator[str]:
     yield f"Judgement: {analysis.get('verdict') or 'none yet'}{reason}{seconds}{message}"
     if analysis.get("latencyProven"):
         yield "  latency has passed under like load, as 100 % needs"
+    if rates := [f"{arm} {analysis[key]:g}" for arm, key in _RATES.items() if key in analysis]:
+        yield f"  tokens per second, which are not judged: {', '.join(rates)}"
     results: Sequence[Json] = analysis.get("results") or ()
     if results:
         rows = [(r.get("name", "?"), r.get("verdict", "?"), _arm(r, "canary"), _arm(r, "stable")) for r in results]
@@ -158,6 +160,10 @@ def judgement(rollout: Json) -> Iterator[str]:
     for result in results:
         if result.get("verdict") != "Pass" and result.get("message"):
             yield f"  {result.get('name', '?')}: {result['message']}"
+    yield from (f"  Note: {note}" for note in analysis.get("notes") or ())
+
+
+_RATES = {"canary": "canaryTokensPerSecond", "stable": "stableTokensPerSecond"}
 
 
 def _arm(result: Json, arm: str) -> str:

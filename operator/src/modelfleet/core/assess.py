@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
-from modelfleet.core.judgement import Carried, Config, Window, judge
+from modelfleet.core.judgement import Carried, Config, Window, judge, judge_alone
 from modelfleet.core.judgement.question import Answers, Question
 from modelfleet.core.judgement.settings import configuration, custom_queries, within
 from modelfleet.core.judgement.verdict import StepVerdict
 from modelfleet.core.judgement.window import Measurement, window
 from modelfleet.core.rollout import memory as remembered
 from modelfleet.core.rollout.memory import Memory
-from modelfleet.core.rollout.stages import ALL, Stage, stages
+from modelfleet.core.rollout.stages import ALL, FROM_GATEWAY, Stage, limited, stages
 from modelfleet.core.routing.provider import provider
 from modelfleet.core.world import Replica, Snapshot
 
@@ -41,10 +41,11 @@ def question(
     """Say what to ask Prometheus; None while no step is judged."""
     memory = remembered.read(status)
     stable = next((r.get("hash", "") for r in status.get("revisions") or () if r.get("role") == "stable"), "")
-    if not memory.revision or not memory.reached_at or stable in {"", memory.revision}:
-        return None
-    stage = _stage(spec, memory=memory)
-    if stage.kind not in {"Weight", "Mirror"}:
+    switched = _switched(status, memory=memory, stable=stable)
+    stage = WATCH if switched else _stage(spec, memory=memory)
+    if switched:
+        memory, stable = switched, memory.previous
+    if not memory.revision or not memory.reached_at or stable in {"", memory.revision} or not stage.judged:
         return None
     analysis = spec.rollout.analysis
     return Question(
@@ -59,9 +60,29 @@ def question(
         ttft_within=within(metrics=analysis.metrics, metric="ttft", objective=None),
         inter_token_within=within(metrics=analysis.metrics, metric="interToken", objective=None),
         custom=custom_queries(analysis.metrics),
-        # The gateway counts no copies: only the engines tell of them.
-        gateway=provider(spec, gateway_url=gateway_url) == "Gateway" and stage.kind == "Weight",
+        # The gateway counts no copies, and a preview is also called past it: only the engines tell of all of these.
+        gateway=provider(spec, gateway_url=gateway_url) == "Gateway" and stage.kind in {"Weight", "Watch"},
     )
+
+
+WATCH = Stage(kind="Watch", weight=ALL)
+"""What follows a switch of two whole sets, while the old one is warm."""
+
+
+def _switched(status: Mapping[str, Any], *, memory: Memory, stable: str) -> Memory | None:
+    """Tell of what serves since a switch as of a canary with everything; None when nothing warm is left to go back to."""
+    warm = {r.get("hash") for r in status.get("revisions") or () if r.get("ready")}
+    if not memory.watching or memory.revision or memory.previous not in warm - {stable}:
+        return None
+    return replace(memory, revision=stable, reached_at=memory.promoted_at, weight=ALL)
+
+
+def afterwards(snapshot: Snapshot, *, memory: Memory, stable: str) -> StepVerdict | None:
+    """Judge what serves since a switch, by its limits; None while there is nothing to say, or no way back."""
+    switched = _switched(snapshot.status, memory=memory, stable=stable)
+    if switched is None:
+        return None
+    return assess(snapshot, memory=switched, stable=memory.previous, stage=WATCH).verdict
 
 
 def _stage(spec: LLMDeploymentSpec, *, memory: Memory) -> Stage:
@@ -73,16 +94,18 @@ def _stage(spec: LLMDeploymentSpec, *, memory: Memory) -> Stage:
 def assess(snapshot: Snapshot, *, memory: Memory, stable: str, stage: Stage) -> Assessment:
     """Judge the present stage by the last answers, if they are about it."""
     spec, measured = snapshot.spec, snapshot.measured
-    if spec is None or stage.kind not in {"Weight", "Mirror"} or not memory.reached_at or measured is None:
+    if spec is None or not stage.judged or not memory.reached_at or measured is None:
         return Assessment()
     asked = measured.asked
     if (asked.stable, asked.canary, asked.since) != (stable, memory.revision, memory.reached_at):
         return Assessment()
-    verdict = judge(
-        _window(snapshot, measured=measured, memory=memory, stage=stage),
-        config=config(spec, gateway=asked.gateway),
-        carried=Carried(windows=max(1, memory.windows), latency_proven=memory.latency_proven),
-    )
+    found, how = _window(snapshot, measured=measured, memory=memory, stage=stage), config(spec, gateway=asked.gateway)
+    if stage.judged == "Alone":
+        required = limited(spec.rollout.analysis) - (frozenset() if asked.gateway else FROM_GATEWAY)
+        verdict = judge_alone(found, config=how, required=required)
+    else:
+        carried = Carried(windows=max(1, memory.windows), latency_proven=memory.latency_proven)
+        verdict = judge(found, config=how, carried=carried)
     if stage.kind == "Mirror":
         return Assessment(compared=verdict)
     errors = "; ".join(measured.errors)
@@ -133,6 +156,25 @@ def config(spec: LLMDeploymentSpec, *, gateway: bool) -> Config:
     )
 
 
+def notes(spec: LLMDeploymentSpec, *, gateway: bool) -> tuple[str, ...]:
+    """Say what is judged otherwise than asked for, or not at all."""
+    if spec.rollout.strategy != "BlueGreen":
+        return config(spec, gateway=gateway).notes
+    # The sentence about the gateway holds before the switch whoever routes: a preview is also called past it.
+    how = config(spec, gateway=False)
+    unlimited = [m.name for m in config(spec, gateway=gateway).metrics if m.limit is None]
+    told = [*how.notes[:-1], f"before the switch, {how.notes[-1]}" if gateway else how.notes[-1]]
+    if unlimited:
+        names = " and ".join(unlimited)
+        told.append(
+            f"nothing is compared, for the two sets share no traffic: {names} without minRatio count for nothing"
+        )
+    automatic = bool(spec.rollout.blue_green and spec.rollout.blue_green.auto_promote)
+    if automatic and not limited(spec.rollout.analysis) - FROM_GATEWAY:
+        told.append("the preview is switched to unjudged: no limit of yours can be judged before (a minRatio, a query)")
+    return tuple(told)
+
+
 def shown(verdict: StepVerdict) -> dict[str, Any]:
     """Put a verdict into words for status; ratios to four digits, or every sample would cost a write."""
     results = [
@@ -144,11 +186,13 @@ def shown(verdict: StepVerdict) -> dict[str, Any]:
             "canaryRatio": None if metric.canary_ratio is None else round(metric.canary_ratio, 4),
             "stableRatio": None if metric.stable_ratio is None else round(metric.stable_ratio, 4),
             "canarySamples": metric.canary_samples,
-            "stableSamples": metric.stable_samples,
+            "stableSamples": metric.stable_samples if verdict.compared else None,
         }
         for metric in verdict.metrics
     ]
+    rates = zip(("canaryTokensPerSecond", "stableTokensPerSecond"), verdict.tokens_per_second, strict=True)
     return {
+        **{name: round(rate, 1) for name, rate in rates if rate is not None},
         "verdict": verdict.outcome,
         "reason": verdict.reason,
         "message": verdict.message,

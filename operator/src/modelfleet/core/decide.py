@@ -9,8 +9,9 @@ Must not do I/O or read a clock: `now` is in the Snapshot.
 from dataclasses import replace
 
 from modelfleet.core import evaluation, names, progress, report, rolling, settled, staged, upkeep
+from modelfleet.core.assess import afterwards, shown
 from modelfleet.core.demand import Demand, demand
-from modelfleet.core.plan import Action, Plan
+from modelfleet.core.plan import Action, Plan, Reason
 from modelfleet.core.rolling import Rollout
 from modelfleet.core.rollout import actions as wishes
 from modelfleet.core.rollout import memory as remembered
@@ -67,18 +68,29 @@ def _course(snapshot: Snapshot, *, wanted: Demand) -> Course:
     serving = roles.stable(snapshot, revision=revision)
     if in_stages or in_force(snapshot) is not None:
         serving = roles.pointed(snapshot) or roles.strongest(snapshot, revision=revision)
-    return plot(
+    memory = remembered.read(snapshot.status)
+    verdict = afterwards(snapshot, memory=memory, stable=serving)
+    failed = f"{verdict.reason}: {verdict.message}" if verdict and verdict.outcome == "Fail" else ""
+    assert snapshot.spec is not None  # noqa: S101 - decide() answers an unreadable spec first
+    by_itself = snapshot.spec.rollout.on_failure == "Rollback" and not snapshot.spec.suspend
+    course = plot(
         Standing(
             spec_revision=revision,
             stable=serving,
-            memory=remembered.read(snapshot.status),
+            memory=replace(memory, analysis=shown(verdict)) if verdict else memory,
             action=wishes.parse(snapshot.annotations.get(wishes.ANNOTATION)),
             known=frozenset(s.revision for s in snapshot.stored) | {w.revision for w in snapshot.workloads},
             staged=in_stages,
-            suspended=bool(snapshot.spec and snapshot.spec.suspend),
+            suspended=snapshot.spec.suspend,
+            regretted=failed if by_itself else "",
             now=snapshot.now,
         )
     )
+    if not failed or by_itself or memory.analysis.get("verdict") == "Fail":
+        return course
+    message = f"Failed: {failed}; rollback-to {memory.previous} goes back, at once while it is warm"
+    told = Reason(kind="Rollout", reason="RolloutPaused", message=message, after=serving, warning=True)
+    return replace(course, reasons=(*course.reasons, told))
 
 
 def _roll(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rollout:

@@ -5,6 +5,7 @@ Must not split them over revisions: `rollout/` does.
 
 from dataclasses import dataclass, replace
 
+from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
 from modelfleet.core.plan import Reason
 from modelfleet.core.scaling.target import (
     MetricTarget,
@@ -62,6 +63,8 @@ def _inputs(snapshot: Snapshot, *, current: int) -> ScalingInputs:
     spec = snapshot.spec
     assert spec is not None  # noqa: S101 - see demand()
     assert spec.scaling is not None  # noqa: S101 - see demand()
+    most, affordable = spec.scaling.max_replicas, _within_budget(spec)
+    cut = affordable is not None and affordable < most
     return ScalingInputs(
         now=snapshot.now,
         current=current,
@@ -71,7 +74,8 @@ def _inputs(snapshot: Snapshot, *, current: int) -> ScalingInputs:
             if r.in_rotation and not r.terminating and not r.failed
         ),
         min_replicas=spec.scaling.min_replicas,
-        max_replicas=spec.scaling.max_replicas,
+        max_replicas=min(most, affordable or most),
+        bounded_by=f"maxGPUs {spec.scaling.max_gpus} is enough for {affordable}" if cut else "",
         metrics=tuple(MetricTarget(type=m.type, target=m.target) for m in spec.scaling.metrics),
         stabilization_seconds=spec.scaling.behavior.scale_down.stabilization_seconds,
         history=snapshot.history,
@@ -81,10 +85,17 @@ def _inputs(snapshot: Snapshot, *, current: int) -> ScalingInputs:
     )
 
 
+def _within_budget(spec: LLMDeploymentSpec) -> int | None:
+    """Count the replicas that maxGPUs pays for, 1 at least as admission sees to it; None without such a budget."""
+    if spec.scaling is None or spec.scaling.max_gpus is None or not spec.devices_per_replica:
+        return None
+    return max(1, spec.scaling.max_gpus // spec.devices_per_replica)
+
+
 def _explain(snapshot: Snapshot, *, result: ScalingResult, current: int) -> Demand:
     unplaced = [r.name for r in snapshot.replicas if r.waiting_reason == "Unschedulable" and not r.terminating]
     if result.desired > current and unplaced:
-        held = f"{len(unplaced)} replica(s) wait for an accelerator; asking for more would not help"
+        held = f"{len(unplaced)} replica(s) wait for a node; asking for more would not help"
         return Demand(replicas=current, scaling=replace(result, desired=current), held=held, history=result.history)
     reasons: tuple[Reason, ...] = ()
     advised_before = (snapshot.status.get("scaling") or {}).get("advised")

@@ -6,6 +6,8 @@ Must not know rollouts or scaling: it counts devices.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from modelfleet.core.scheduling import ANYWHERE, CORDONED, NodeChoice, Taint
+
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
@@ -15,8 +17,7 @@ class Node:
     labels: Mapping[str, str]
     allocatable: Mapping[str, int]
     schedulable: bool = True
-    taints: tuple[tuple[str, str], ...] = ()
-    """(key, effect) of every taint."""
+    taints: tuple[Taint, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,30 +28,30 @@ class Claim:
     count: int
     node: str = ""
     """Empty while it has no node: it then counts against every node that it could take."""
-    product: str = ""
+    choice: NodeChoice = ANYWHERE
+    """Which nodes that are; not looked at once it has one."""
     times: int = 1
     """How many pods or replicas claim the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Want:
-    """One more replica: so many devices on one node, of this product if one is named."""
+    """One more replica: so many devices on one node, among those that its pod may go to."""
 
     resource: str
     count: int
-    product: str = ""
+    choice: NodeChoice = ANYWHERE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """How many more replicas fit now, and the most devices that any one node has at all, cordoned or tainted too."""
+    """How many more replicas fit now, and the most devices that any one node has that the pod may choose, tainted or not."""
 
     replicas: int
     largest_node: int
 
 
 PRODUCT_LABEL = "nvidia.com/gpu.product"
-BLOCKING = ("NoSchedule", "NoExecute")
 
 
 def room(*, want: Want, nodes: Iterable[Node], claims: Iterable[Claim]) -> Room:
@@ -68,7 +69,7 @@ def room(*, want: Want, nodes: Iterable[Node], claims: Iterable[Claim]) -> Room:
     Room(replicas=0, largest_node=4)
     """
     equipped = [node for node in nodes if _has_devices(node, want)]
-    suitable = [node for node in equipped if _takes_pods(node, want)]
+    suitable = [node for node in equipped if _takes(node, want.choice, resource=want.resource)]
     used: dict[str, int] = {}
     waiting = 0
     for claim in claims:
@@ -76,7 +77,7 @@ def room(*, want: Want, nodes: Iterable[Node], claims: Iterable[Claim]) -> Room:
             continue
         if claim.node:
             used[claim.node] = used.get(claim.node, 0) + claim.count * claim.times
-        elif not claim.product or not want.product or claim.product == want.product:
+        elif any(_may_take(node, claim) for node in suitable):
             waiting += -(-claim.count // want.count) * claim.times
     fits = sum(max(0, node.allocatable[want.resource] - used.get(node.name, 0)) // want.count for node in suitable)
     return Room(
@@ -86,10 +87,15 @@ def room(*, want: Want, nodes: Iterable[Node], claims: Iterable[Claim]) -> Room:
 
 
 def _has_devices(node: Node, want: Want) -> bool:
-    if node.allocatable.get(want.resource, 0) <= 0:
-        return False
-    return not want.product or node.labels.get(PRODUCT_LABEL) == want.product
+    has_some = node.allocatable.get(want.resource, 0) > 0
+    return has_some and want.choice.allows(name=node.name, labels=node.labels)
 
 
-def _takes_pods(node: Node, want: Want) -> bool:
-    return node.schedulable and all(key == want.resource or effect not in BLOCKING for key, effect in node.taints)
+def _takes(node: Node, choice: NodeChoice, *, resource: str) -> bool:
+    taints = node.taints if node.schedulable else (*node.taints, (CORDONED, "", "NoSchedule"))
+    return choice.tolerates(taints, resource=resource)
+
+
+def _may_take(node: Node, claim: Claim) -> bool:
+    allowed = claim.choice.allows(name=node.name, labels=node.labels)
+    return allowed and _takes(node, claim.choice, resource=claim.resource)

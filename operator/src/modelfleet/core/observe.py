@@ -5,10 +5,11 @@ Tolerant of what is absent, for watches show objects in every stage. Must not fe
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from modelfleet.core import names
-from modelfleet.core.fit import PRODUCT_LABEL, Claim, Node
+from modelfleet.core.fit import Claim, Node
+from modelfleet.core.scheduling import ANYWHERE, node_choice
 from modelfleet.core.world import Job, LastWords, OwnedObject, Replica, StoredRevision, Workload
 
 Json = Mapping[str, Any]
@@ -44,6 +45,8 @@ def replica(pod: Json) -> Replica:
         scheduled=bool(pod.get("spec", {}).get("nodeName")),
         waiting_reason=waiting,
         message=message,
+        stage=_stage(status, conditions=conditions),
+        got_on_at=_got_on(status, conditions=conditions),
         restarts=restarts,
         created_at=epoch(meta.get("creationTimestamp")),
         ready_since=epoch(conditions["Ready"].get("lastTransitionTime")) if ready else None,
@@ -76,6 +79,32 @@ def _trouble(status: Json) -> tuple[str, str, int]:
         if restarts and not container.get("ready"):
             return str(last.get("reason", "Error")), str(last.get("message", "")), restarts
     return "", "", 0
+
+
+def _stage(status: Json, *, conditions: Json) -> Literal["", "Preparing", "Pulling", "Loading"]:
+    """Read how far a pod is on its node. Older kubelets tell of the sandbox only when the image is there.
+
+    Of a container that was started again its failure is told, and not in turn that it loads: each turn would be a write.
+    """
+    containers = status.get("containerStatuses") or ()
+    if any(c.get("restartCount") for c in containers):
+        return ""
+    states = [c.get("state") or {} for c in containers]
+    reasons = {(state.get("waiting") or {}).get("reason") for state in states}
+    if reasons & {"ContainerCreating", "PodInitializing"}:
+        sandbox = conditions.get("PodReadyToStartContainers", {}).get("status") == "True"
+        return "Pulling" if sandbox and "PodInitializing" not in reasons else "Preparing"
+    started = all(c.get("started") for c in containers)
+    return "Loading" if states and not started and all("running" in state for state in states) else ""
+
+
+def _got_on(status: Json, *, conditions: Json) -> float:
+    """Read when a pod last came further. A container that was started again has not: it would never run out of time."""
+    passed = [conditions.get(kind, {}) for kind in ("PodScheduled", "Initialized")]
+    firsts = [c.get("state") or {} for c in status.get("containerStatuses") or () if not c.get("restartCount")]
+    times = [one.get("lastTransitionTime") for one in passed if one.get("status") == "True"]
+    times += [(state.get("running") or {}).get("startedAt") for state in firsts]
+    return max(map(epoch, times), default=0.0)
 
 
 def workload(deployment: Json) -> Workload:
@@ -157,7 +186,7 @@ def node(body: Json) -> Node:
         labels=body["metadata"].get("labels") or {},
         allocatable={name: int(count) for name, count in allocatable.items() if "/" in name},
         schedulable=not spec.get("unschedulable", False),
-        taints=tuple((t["key"], t["effect"]) for t in spec.get("taints") or ()),
+        taints=tuple((t["key"], t.get("value", ""), t["effect"]) for t in spec.get("taints") or ()),
     )
 
 
@@ -171,9 +200,9 @@ def claims(pod: Json) -> tuple[Claim, ...]:
         for name, count in ((container.get("resources") or {}).get("limits") or {}).items():
             if "/" in name:
                 asked[name] = asked.get(name, 0) + int(count)
-    product = (spec.get("nodeSelector") or {}).get(PRODUCT_LABEL, "")
     where = spec.get("nodeName", "")
-    return tuple(Claim(resource=name, count=n, node=where, product=product) for name, n in asked.items() if n)
+    choice = ANYWHERE if where or not asked else node_choice(spec)
+    return tuple(Claim(resource=name, count=n, node=where, choice=choice) for name, n in asked.items() if n)
 
 
 def template_claims(template: Json) -> tuple[Claim, ...]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelfleet.core import conditions as c
+from modelfleet.core import names, placement
+from modelfleet.core.allowance import lack
 from modelfleet.core.observe import epoch
 from modelfleet.core.rollout.replicas import living
 from modelfleet.core.rollout.targets import Targets
@@ -20,7 +22,7 @@ TIMED = {"", "Provisioning", "Warming"}
 def rollout(snapshot: Snapshot, *, revision: str, wanted: int, targets: Targets, timed: bool = True) -> dict[str, Any]:
     """Tell what cannot be observed later: when it began, when a replica last became ready, since when it waits.
 
-    It goes on until the new revision has all its replicas: in place the old one is gone long before that. The progress
+    A replica that comes a stage further on its way (a node, its image) is progress too. It goes on until the new revision has all its replicas: in place the old one is gone long before that. The progress
     deadline stops while it waits for an accelerator, and starts anew when one was found; nor does it run while something
     else than replicas is awaited (`timed` is False).
     """
@@ -33,19 +35,26 @@ def rollout(snapshot: Snapshot, *, revision: str, wanted: int, targets: Targets,
     now = c.timestamp(snapshot.now)
     resumed = "capacityWaitStartedAt" in before and not targets.hold
     moved = resumed or (ready > seen and not targets.hold)
+    progressed = max(epoch(before.get("progressedAt", now)), got_on(snapshot, revision=revision))
     said = {
         "strategy": snapshot.spec.rollout.strategy,
         "startedAt": before.get("startedAt", now),
-        "progressedAt": now if moved else before.get("progressedAt", now),
+        "progressedAt": now if moved else c.timestamp(progressed),
         # What the gap is can no longer be told once the old replicas are gone.
         "message": _gap(snapshot, revision=revision, wanted=wanted) or ("" if resumed else before.get("message", "")),
     }
     if not timed:
         del said["progressedAt"]
     if targets.hold:
-        said["message"] = f"{ready} ready of revision {revision}; waiting for an accelerator"
+        said["message"] = f"{ready} ready of revision {revision}; waiting for capacity"
         said["capacityWaitStartedAt"] = before.get("capacityWaitStartedAt", now)
     return {k: v for k, v in said.items() if v}
+
+
+def got_on(snapshot: Snapshot, *, revision: str) -> float:
+    """Say when a replica of a revision last came further; not later than now, whatever a node's clock says."""
+    times = (r.got_on_at for r in living(snapshot.replicas, revision=revision))
+    return min(snapshot.now, max(times, default=0.0))
 
 
 def progressing(snapshot: Snapshot, *, revision: str, wanted: int, targets: Targets, said: Json) -> dict[str, Any]:
@@ -54,7 +63,8 @@ def progressing(snapshot: Snapshot, *, revision: str, wanted: int, targets: Targ
     if not _others(snapshot, revision=revision) and ready >= wanted:
         return c.condition(c.PROGRESSING, False, "UpToDate")  # noqa: FBT003 - see condition()
     if targets.hold:
-        return c.condition(c.PROGRESSING, True, "WaitingForCapacity", missing(snapshot))  # noqa: FBT003 - see condition()
+        reason = "WaitingForCapacity" if said else "ReplicasStarting"
+        return c.condition(c.PROGRESSING, True, reason, missing(snapshot))  # noqa: FBT003 - see condition()
     left = seconds_left(snapshot, said=said)
     if left is not None and left < 0:
         limit = snapshot.spec.rollout.progress_deadline_seconds if snapshot.spec else 0
@@ -79,21 +89,42 @@ def look_again_in(snapshot: Snapshot, *, said: Json) -> float | None:
 
 def missing(snapshot: Snapshot) -> str:
     """Say what one more replica needs, and the ways on."""
+    found = placement.obstacle(snapshot)
+    if found and not found.device:
+        return found.message
     spec = snapshot.spec
     assert spec is not None  # noqa: S101 - decide() answers an unreadable spec before anything is reported
     need = f"{spec.devices_per_replica} {spec.accelerator.resource}"
     where = f" ({spec.accelerator.product})" if spec.accelerator.product else ""
     alone, staged = spec.replicas == 1, spec.rollout.strategy in {"Canary", "BlueGreen"}
+    limited = lack(snapshot, replicas=_at_once(snapshot))
+    if limited and not _replaces(snapshot):
+        return f"a new replica needs {need}{where} and {limited}; raise it, or lower the replicas"
     if spec.rollout.strategy == "BlueGreen" and not alone:
         return (
-            f"a preview needs {need}{where} for each of its replicas and so many are not free; free them,"
-            " lower rollout.blueGreen.previewReplicas, or choose strategy Canary"
+            f"a preview needs {need}{where} for each of its replicas and {limited or 'so many are not free'};"
+            f" {'raise it' if limited else 'free them'}, lower rollout.blueGreen.previewReplicas, or choose strategy Canary"
         )
     # A stable revision that still has traffic is never left without a replica.
     missing_one = "" if alone and staged else ", or rollout.maxUnavailable: 1"
     return (
-        f"a new replica needs {need}{where} and none is free; free one, or set rollout.capacity: InPlace{missing_one}"
+        f"a new replica needs {need}{where} and {limited or 'none is free'}; {'raise it' if limited else 'free one'},"
+        f" or set rollout.capacity: InPlace{missing_one}"
     )
+
+
+def _at_once(snapshot: Snapshot) -> int:
+    """Count the replicas that wait for each other: a preview starts as a whole."""
+    if snapshot.spec is None or snapshot.spec.rollout.strategy != "BlueGreen" or not _replaces(snapshot):
+        return 1
+    wanted = int((snapshot.status.get("scaling") or {}).get("desired") or 1)
+    options = snapshot.spec.rollout.blue_green
+    return min(wanted, (options.preview_replicas if options else None) or wanted)
+
+
+def _replaces(snapshot: Snapshot) -> bool:
+    """Whether replicas of another revision than the spec's run."""
+    return _others(snapshot, revision=names.revision_hash(spec=snapshot.raw_spec, annotations=snapshot.annotations))
 
 
 def _gap(snapshot: Snapshot, *, revision: str, wanted: int) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
 from modelfleet.core import conditions as c
-from modelfleet.core import names, progress, staging
+from modelfleet.core import names, placement, progress, staging
 from modelfleet.core.demand import Demand
-from modelfleet.core.failures import ADVICE, Failure, diagnose
+from modelfleet.core.failures import Failure, diagnose
 from modelfleet.core.plan import Reason
 from modelfleet.core.problems import problem
 from modelfleet.core.rolling import Rollout
@@ -134,9 +134,9 @@ def _conditions(
     worst = failure or degraded
     return [
         _valid(snapshot, revision=revision),
-        _ready(wanted=wanted.replicas, ready=ready, failure=failure),
+        _ready(wanted=wanted.replicas, alive=alive, failure=failure),
         progressing,
-        _capacity(snapshot, alive=alive, targets=targets),
+        _capacity(snapshot, targets=targets),
         _metrics(snapshot, wanted=wanted),
         c.condition(
             c.DEGRADED,
@@ -159,32 +159,40 @@ def _valid(snapshot: Snapshot, *, revision: str) -> dict[str, Any]:
     return c.condition(c.VALID, True, "Valid")  # noqa: FBT003 - see condition()
 
 
-def _ready(*, wanted: int, ready: int, failure: Failure | None) -> dict[str, Any]:
+def _ready(*, wanted: int, alive: Sequence[Replica], failure: Failure | None) -> dict[str, Any]:
+    ready = sum(r.ready for r in alive)
     if wanted == 0:
         return c.condition(c.READY, True, "NoReplicasWanted")  # noqa: FBT003 - see condition()
     if ready >= wanted:
         return c.condition(c.READY, True, "AllReplicasReady", f"{wanted} wanted")  # noqa: FBT003 - see condition()
     if failure is not None and ready == 0:
         return c.condition(c.READY, False, failure.reason, failure.message)  # noqa: FBT003 - see condition()
-    return c.condition(c.READY, None, "ReplicasLoading", f"{ready} of {wanted} replicas ready")
+    waits = placement.stages([r for r in alive if not r.ready])
+    message = f"{ready} of {wanted} replicas ready" + (f": {waits}" if waits else "")
+    return c.condition(c.READY, None, "ReplicasLoading", message)
 
 
-def _capacity(snapshot: Snapshot, *, alive: Sequence[Replica], targets: Targets) -> dict[str, Any]:
+def _capacity(snapshot: Snapshot, *, targets: Targets) -> dict[str, Any]:
     spec = snapshot.spec
     assert spec is not None  # noqa: S101 - see report()
-    unplaced = next((r for r in sorted(alive, key=lambda r: r.name) if r.waiting_reason == "Unschedulable"), None)
     if (
         spec.devices_per_replica
         and snapshot.largest_node is not None
         and snapshot.largest_node < spec.devices_per_replica
     ):
         message = (
-            f"no node has {spec.devices_per_replica} {spec.accelerator.resource} (the most is {snapshot.largest_node});"
-            " lower accelerator.count, or add such a node"
+            f"no node that a replica may go to has {spec.devices_per_replica} {spec.accelerator.resource}"
+            f" (the most is {snapshot.largest_node}); lower accelerator.count, check accelerator.product and what"
+            " spec.template selects, or add such a node"
         )
         return c.condition(c.CAPACITY, False, "NoSuchNode", message)  # noqa: FBT003 - see condition()
-    if unplaced is not None:
-        return c.condition(c.CAPACITY, False, "InsufficientGPU", f"{unplaced.message}: {ADVICE['InsufficientGPU']}")  # noqa: FBT003 - see condition()
+    if found := placement.obstacle(snapshot):
+        return c.condition(
+            c.CAPACITY,
+            False,  # noqa: FBT003 - see condition()
+            "InsufficientGPU" if found.device else "Unschedulable",
+            found.message,
+        )
     if targets.hold:
         return c.condition(c.CAPACITY, False, "InsufficientGPU", progress.missing(snapshot))  # noqa: FBT003 - see condition()
     if spec.devices_per_replica and not snapshot.nodes_readable:

@@ -7,6 +7,7 @@ traffic in steps. Must not size the whole: `demand.py` does.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from modelfleet.core.allowance import allowance, free
 from modelfleet.core.demand import Demand
 from modelfleet.core.observe import epoch
 from modelfleet.core.plan import Action, Create, DryRun, Reason
@@ -17,9 +18,11 @@ from modelfleet.core.rollout import memory as remembered
 from modelfleet.core.rollout import opening
 from modelfleet.core.rollout.course import Course
 from modelfleet.core.rollout.memory import Memory
-from modelfleet.core.rollout.replicas import living, resize
+from modelfleet.core.rollout.outlook import replaced
+from modelfleet.core.rollout.replicas import living, resize, shortest_start
 from modelfleet.core.rollout.roles import stable
-from modelfleet.core.rollout.targets import UNLIMITED, Count, Inputs, Targets, next_targets
+from modelfleet.core.rollout.targets import Count, Inputs, Targets, next_targets
+from modelfleet.core.rollout.way import way
 from modelfleet.core.routing.confirmation import in_force
 from modelfleet.core.world import Snapshot, Workload
 
@@ -105,9 +108,23 @@ def roll(snapshot: Snapshot, *, revision: str, wanted: Demand) -> Rollout:
         revision=revision,
         stable=serving,
         targets=targets,
+        plan=_plan(snapshot, inputs=inputs, targets=targets),
         actions=move(snapshot, revision=revision, targets=targets, first=first),
         reasons=announce(snapshot, revision=revision),
     )
+
+
+def _plan(snapshot: Snapshot, *, inputs: Inputs, targets: Targets) -> str:
+    """Say what comes, which way and about when; empty when nothing is replaced."""
+    before = snapshot.status.get("rollout") or {}
+    missing = max(0, inputs.desired - inputs.new.ready)
+    if not inputs.old.replicas and not ("startedAt" in before and missing):
+        return ""
+    took = shortest_start(snapshot.replicas)
+    if took is None and "plan" in before and not targets.hold:
+        return str(before["plan"])  # with the old replicas gone nobody tells any more how long a start takes
+    recreate = bool(snapshot.spec and snapshot.spec.rollout.strategy == "Recreate")
+    return replaced(missing=missing, way=way(inputs, hold=targets.hold, recreate=recreate), start_seconds=took)
 
 
 def move(snapshot: Snapshot, *, revision: str, targets: Targets, first: int = 0) -> tuple[Action, ...]:
@@ -128,8 +145,9 @@ def hold_old(snapshot: Snapshot, *, revision: str, wanted: Demand) -> Rollout:
     serving = max(olds, key=lambda w: (w.replicas, w.name), default=None)
     if serving is None:
         return Rollout(revision=revision, stable=revision, targets=Targets(new=0, old=0))
-    actions = resize(snapshot, workload=serving, target=wanted.replicas)
-    targets = Targets(new=0, old=wanted.replicas)
+    target = min(wanted.replicas, serving.replicas + allowance(snapshot).replicas)
+    actions = resize(snapshot, workload=serving, target=target)
+    targets = Targets(new=0, old=target)
     return Rollout(revision=revision, stable=serving.revision, targets=targets, actions=actions)
 
 
@@ -163,8 +181,9 @@ def outside_window(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rol
 
 def _recreate(inputs: Inputs) -> Targets:
     """Start nothing while anything of before holds its devices."""
-    gone = not inputs.old.replicas and not inputs.old.leaving
-    return Targets(new=inputs.desired if gone else min(inputs.new.replicas, inputs.desired), old=0)
+    if inputs.old.replicas or inputs.old.leaving:
+        return Targets(new=min(inputs.new.replicas, inputs.desired), old=0)
+    return next_targets(inputs)
 
 
 def claim_expired(snapshot: Snapshot, *, revision: str) -> bool:
@@ -195,11 +214,6 @@ def count(snapshot: Snapshot, *, revision: str) -> Count:
     )
 
 
-def free(snapshot: Snapshot) -> int | None:
-    """Count the replicas that free devices could hold; None when that is unknown."""
-    return snapshot.free_gpus if snapshot.spec and snapshot.spec.devices_per_replica else UNLIMITED
-
-
 def _inputs(snapshot: Snapshot, *, current: Workload | None, olds: list[Workload], wanted: Demand) -> Inputs:
     spec = snapshot.spec
     assert spec is not None  # noqa: S101 - see roll()
@@ -209,7 +223,7 @@ def _inputs(snapshot: Snapshot, *, current: Workload | None, olds: list[Workload
     old_pods = [r for r in snapshot.replicas if r.revision != mine and not r.failed]
     return Inputs(
         desired=wanted.replicas,
-        new=replace(new, leaving=0),
+        new=new,
         old=Count(
             replicas=asked,
             ready=sum(r.ready and r.in_rotation for w in olds for r in living(snapshot.replicas, revision=w.revision)),
@@ -219,6 +233,7 @@ def _inputs(snapshot: Snapshot, *, current: Workload | None, olds: list[Workload
         max_unavailable=spec.rollout.max_unavailable,
         capacity=spec.rollout.capacity,
         free=free(snapshot),
+        limit=allowance(snapshot).replicas,
         claim_expired=claim_expired(snapshot, revision=mine),
     )
 

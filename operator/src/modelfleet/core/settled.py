@@ -5,9 +5,10 @@ a new revision forward. Must not hold any rule itself.
 """
 
 from modelfleet.core import rolling
+from modelfleet.core.allowance import allowance, free
 from modelfleet.core.demand import Demand
 from modelfleet.core.plan import Action
-from modelfleet.core.rolling import Rollout, claim_expired, count, free
+from modelfleet.core.rolling import Rollout, claim_expired, count
 from modelfleet.core.rollout import settling
 from modelfleet.core.rollout.course import Course
 from modelfleet.core.rollout.replicas import resize
@@ -55,6 +56,7 @@ def _settling(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Settling
         weights=in_force(snapshot) or {},
         confirmed=confirmed(snapshot) or patience,
         free=free(snapshot),
+        limit=allowance(snapshot).replicas,
         claim_expired=claim_expired(snapshot, revision=course.stable),
     )
 

@@ -7,13 +7,14 @@ nobody without replicas. Must not hold any rule itself.
 
 from dataclasses import replace
 
-from modelfleet.core import evaluation, rolling, settled
+from modelfleet.core import evaluation, progress, rolling, settled
+from modelfleet.core.allowance import allowance, free, lack
 from modelfleet.core.assess import assess, shown
 from modelfleet.core.demand import Demand
 from modelfleet.core.failures import diagnose
 from modelfleet.core.observe import epoch
 from modelfleet.core.plan import Action
-from modelfleet.core.rolling import Rollout, announce, as_is, claim_expired, count, free
+from modelfleet.core.rolling import Rollout, announce, as_is, claim_expired, count
 from modelfleet.core.rollout import opening
 from modelfleet.core.rollout.course import Course
 from modelfleet.core.rollout.machine import proceed
@@ -21,10 +22,11 @@ from modelfleet.core.rollout.memory import Memory
 from modelfleet.core.rollout.move import Look, Move
 from modelfleet.core.rollout.outlook import outlook
 from modelfleet.core.rollout.position import present
-from modelfleet.core.rollout.replicas import living, resize
+from modelfleet.core.rollout.replicas import living, resize, shortest_start
 from modelfleet.core.rollout.split import Share, next_share
 from modelfleet.core.rollout.stages import ALL, Stage, share, stages
-from modelfleet.core.rollout.targets import Targets
+from modelfleet.core.rollout.targets import Inputs, Targets
+from modelfleet.core.rollout.way import way
 from modelfleet.core.routing.confirmation import confirmed, in_force, unheard
 from modelfleet.core.world import Snapshot
 
@@ -92,14 +94,26 @@ def _proceed(snapshot: Snapshot, *, course: Course, wanted: Demand, current: boo
 
 
 def _plan(snapshot: Snapshot, *, look: Look) -> str:
-    """Say what comes, with the shortest start that was seen: one that flapped later shows a longer one."""
-    took = [r.ready_since - r.created_at for r in snapshot.replicas if r.ready_since is not None]
+    """Say what comes, and the way that replicas take by the devices that there are."""
+    rollout = look.rollout
+    seen = Inputs(
+        desired=look.desired,
+        new=look.new,
+        old=count(snapshot, revision=look.stable),
+        max_surge=rollout.max_surge,
+        max_unavailable=rollout.max_unavailable,
+        capacity=rollout.capacity,
+        free=free(snapshot),
+        limit=allowance(snapshot).replicas,
+        claim_expired=claim_expired(snapshot, revision=look.revision),
+    )
     return outlook(
         look.stages,
         step=min(look.memory.step, look.last_step),
         running=look.new.replicas,
-        start_seconds=min(took, default=None),
-        judged_seconds=look.rollout.analysis.min_seconds,
+        start_seconds=shortest_start(snapshot.replicas),
+        judged_seconds=rollout.analysis.min_seconds,
+        way=way(seen, hold=look.targets.hold, whole=look.stage.whole).words,
     )
 
 
@@ -168,10 +182,16 @@ def _look(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Look:
         no_data=measured.no_data,
         compared=measured.compared,
         evaluated=evaluation.look(snapshot, memory=memory),
+        lack=_lack(snapshot, course=course, stage=stage),
         failure=_failure(snapshot, revision=course.target),
         open=course.returning or opening.is_open(spec.rollout.window, now=snapshot.now),
         opens_in=opening.opens_in(spec.rollout.window, now=snapshot.now),
     )
+
+
+def _lack(snapshot: Snapshot, *, course: Course, stage: Stage) -> str:
+    begun = any(w.revision == course.target and w.replicas for w in snapshot.workloads)
+    return lack(snapshot, replicas=stage.new if stage.whole and not begun else 1) or "no device is free"
 
 
 def _began(snapshot: Snapshot) -> float:
@@ -187,7 +207,7 @@ def _failure(snapshot: Snapshot, *, revision: str) -> str:
         return f"{found.reason} after {max(r.restarts for r in down)} restarts: {found.message}"
     started = epoch((snapshot.status.get("rollout") or {}).get("progressedAt"))
     limit = spec.rollout.progress_deadline_seconds
-    if started and snapshot.now - started > limit:
+    if started and snapshot.now - max(started, progress.got_on(snapshot, revision=revision)) > limit:
         found = diagnose(living(snapshot.replicas, revision=revision))
         return f"no new replica became ready within {limit} s" + (f": {found.message}" if found else "")
     return ""
@@ -215,6 +235,7 @@ def _targets(snapshot: Snapshot, *, course: Course, stage: Stage, wanted: int, h
             max_unavailable=spec.rollout.max_unavailable,
             capacity=spec.rollout.capacity,
             free=free(snapshot),
+            limit=allowance(snapshot).replicas,
             claim_expired=claim_expired(snapshot, revision=course.target),
         )
     )

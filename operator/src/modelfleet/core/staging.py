@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelfleet.core import conditions as c
-from modelfleet.core.assess import config
+from modelfleet.core.assess import notes
 from modelfleet.core.failures import Failure
 from modelfleet.core.rolling import Rollout
 from modelfleet.core.rollout.memory import written
@@ -47,10 +47,11 @@ def said(snapshot: Snapshot, *, rollout: Rollout, progress: Mapping[str, Any]) -
     if rollout.weights is not None and not rollout.targets.hold:
         told.pop("message", None)
     told |= shown | written(rollout.memory)
-    if snapshot.spec and told.get("analysis", {}).get("results"):
+    alone = rollout.phase and snapshot.spec and snapshot.spec.rollout.strategy == "BlueGreen"
+    if snapshot.spec and (alone or told.get("analysis", {}).get("results")):
         gateway = provider(snapshot.spec, gateway_url=snapshot.settings.gateway_url) == "Gateway"
-        notes = list(config(snapshot.spec, gateway=gateway).notes)
-        told["analysis"] |= {"notes": notes} if notes else {}
+        if noted := list(notes(snapshot.spec, gateway=gateway)):
+            told["analysis"] = told.get("analysis", {}) | {"notes": noted}
     return told
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
 from modelfleet.core.judgement.window import Measurement
+from modelfleet.core.quota import Left
 from modelfleet.core.routing.router import Router
 from modelfleet.core.scaling.signals import Signals
 from modelfleet.core.scaling.target import Recommendation
@@ -46,6 +47,10 @@ class Replica:
     waiting_reason: str = ""
     """Why the pod waits or failed, in Kubernetes' word (`ImagePullBackOff`, `Unschedulable` …); empty if it does not."""
     message: str = ""
+    stage: Literal["", "Preparing", "Pulling", "Loading"] = ""
+    """What one that has a node waits for there: volumes and image, the image alone, the model; empty if not known."""
+    got_on_at: float = 0.0
+    """When it last came a stage further on its first way to ready: a node, its init containers, the image; 0 if never."""
     restarts: int = 0
     created_at: float = 0.0
     ready_since: float | None = None
@@ -163,6 +168,8 @@ class Snapshot:
     """Accelerators that a pod of this LLMDeployment could take now; None when nodes cannot be read."""
     largest_node: int | None = None
     """Most accelerators that any one suitable node has at all, free or not."""
+    quotas: tuple[Left, ...] = ()
+    """What the namespace's ResourceQuotas leave of the accelerator, promises to others taken off."""
     nodes_readable: bool = True
     """Whether this installation may read nodes at all."""
     rejected: Mapping[str, str] = field(default_factory=dict)

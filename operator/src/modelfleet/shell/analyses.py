@@ -101,8 +101,8 @@ class Analyses:
 
     def _first_question(self, key: Key, body: dict[str, Any]) -> Question | None:
         status = body.get("status") or {}
-        if not (status.get("rollout") or {}).get("stepStartedAt"):
-            return None
+        if not (status.get("rollout") or {}).keys() & {"stepStartedAt", "watching"}:
+            return None  # most of them, and reading a spec costs time
         spec, _ = parse(body.get("spec") or {})
         if spec is None:
             return None

@@ -3,7 +3,6 @@
 Only this module catches broadly: a pass that fails is logged, counted and repeated later, and no other waits for it.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,10 +13,7 @@ import structlog
 from modelfleet.adapters.errors import ApiProblem, Conflict, Gone, NotLeader, Transient
 from modelfleet.adapters.kube import Kube
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
-from modelfleet.core import observe
 from modelfleet.core.decide import decide
-from modelfleet.core.fit import Claim, Room, Want, room
-from modelfleet.core.names import revision_hash
 from modelfleet.core.plan import Plan
 from modelfleet.core.routing.confirmation import weights_of
 from modelfleet.core.routing.provider import provider
@@ -28,6 +24,7 @@ from modelfleet.core.world import OwnedObject, RenderSettings, RouteObstacle, Sn
 from modelfleet.shell import telemetry
 from modelfleet.shell.analyses import Analyses
 from modelfleet.shell.cache import Cache
+from modelfleet.shell.capacity import Capacity, Supply
 from modelfleet.shell.devices import asked_for
 from modelfleet.shell.envoys import Envoys
 from modelfleet.shell.evaluations import Evaluations
@@ -37,7 +34,6 @@ from modelfleet.shell.reading import parse
 from modelfleet.shell.routes import Routes
 
 log = structlog.get_logger(__name__)
-OTHERS_SECONDS = 15.0
 
 
 class Controller:
@@ -58,6 +54,7 @@ class Controller:
     ) -> None:
         self._kube, self._cache, self._queue = kube, cache, queue
         self._executor = Executor(kube=kube, cache=cache)
+        self._capacity = Capacity(kube=kube, cache=cache, render=render, read_nodes=read_nodes, clock=clock)
         self._evaluations = Evaluations(kube=kube, cache=cache)
         self._render, self._read_nodes, self._clock = render, read_nodes, clock
         self._since = clock()
@@ -65,15 +62,12 @@ class Controller:
         self._history: dict[Key, tuple[Recommendation, ...]] = {}
         self._rejected: dict[Key, dict[str, str]] = {}
         self.envoys, self._routes, self._analyses = envoys or Envoys(), routes, analyses
-        self._others: tuple[float, tuple[Claim, ...]] = (float("-inf"), ())
-        self._listing_others = asyncio.Lock()
         self.signals: FleetSignals | None = None
 
     async def work(self) -> None:
         """Take keys and pass over them, for ever."""
         while True:
             key = await self._queue.get()
-            telemetry.QUEUE_DEPTH.set(len(self._queue))
             with telemetry.PASS_SECONDS.time(), structlog.contextvars.bound_contextvars(llmdeployment="/".join(key)):
                 await self._guarded(key)
 
@@ -125,15 +119,14 @@ class Controller:
             weights=weights_of(body.get("status") or {}),
         ):
             await self.envoys.ask()
-        wants = spec is not None and self._wants_devices(key, body, spec)
-        others = await self._claims_of_others() if wants else ()
+        others = await self._capacity.ask(key, body=body, spec=spec)
         route = await self._routes.find(key, body=body, spec=spec)
         evaluation = await self._evaluations.find(key, body=body, spec=spec)
         if self._cache.fleet.get(key) is not body:
             return 0.0  # changed meanwhile
         # From here to the promise nothing is awaited: two rollouts never see the same free device.
-        free = self._room(spec, others) if wants and spec is not None else None
-        snapshot = self._gather(key, body, spec=spec, problem=problem, free=free, route=route)
+        supply = self._capacity.look(key, body=body, spec=spec, others=others)
+        snapshot = self._gather(key, body, spec=spec, problem=problem, supply=supply, route=route)
         return await self._execute(key, replace(snapshot, evaluation=evaluation))
 
     async def _execute(self, key: Key, snapshot: Snapshot) -> float | None:
@@ -187,7 +180,7 @@ class Controller:
         *,
         spec: LLMDeploymentSpec | None,
         problem: str,
-        free: Room | None = None,
+        supply: Supply,
         route: OwnedObject | RouteObstacle | None = None,
     ) -> Snapshot:
         meta, cache = body["metadata"], self._cache
@@ -215,8 +208,9 @@ class Controller:
             objects=(*objects, *unlabelled),
             jobs=tuple(cache.records(key, kind="Job", uid=meta["uid"])),
             route_obstacle=route if isinstance(route, RouteObstacle) else None,
-            free_gpus=None if free is None else free.replicas,
-            largest_node=None if free is None else free.largest_node,
+            free_gpus=None if supply.room is None else supply.room.replicas,
+            largest_node=None if supply.room is None else supply.room.largest_node,
+            quotas=supply.quotas,
             nodes_readable=self._read_nodes,
             rejected=self._rejected.get(key, {}),
             name_conflict=cache.older_with_same_name(key),
@@ -230,43 +224,6 @@ class Controller:
 
     def _routed(self, spec: LLMDeploymentSpec | None) -> bool:
         return spec is not None and provider(spec, gateway_url=self._render.gateway_url) == "Gateway"
-
-    def _wants_devices(self, key: Key, body: dict[str, Any], spec: LLMDeploymentSpec) -> bool:
-        """Tell whether this pass may start replicas, or has some that wait for a device."""
-        if not spec.devices_per_replica or not self._read_nodes:
-            return False
-        meta = body["metadata"]
-        wanted = revision_hash(spec=body.get("spec") or {}, annotations=meta.get("annotations") or {})
-        workloads = list(self._cache.records(key, kind="Deployment", uid=meta["uid"]))
-        moving = {w.revision for w in workloads if w.replicas} != {wanted}
-        return moving or any(not r.scheduled for r in self._cache.records(key, kind="Pod", uid=meta["uid"]))
-
-    def _room(self, spec: LLMDeploymentSpec, others: tuple[Claim, ...]) -> Room:
-        want = Want(
-            resource=spec.accelerator.resource,
-            count=spec.devices_per_replica,
-            product=spec.accelerator.product or "",
-        )
-        claims = [*self._cache.devices.claims(), *others]
-        return room(want=want, nodes=self._cache.nodes.values(), claims=claims)
-
-    async def _claims_of_others(self) -> tuple[Claim, ...]:
-        """List pods that are not ours on the nodes with devices; the answer is good for 15 s."""
-        async with self._listing_others:  # the first who asks lists for everyone
-            taken, claims = self._others
-            if self._clock() - taken < OTHERS_SECONDS:
-                return claims
-            found: list[Claim] = []
-            for node in [n.name for n in self._cache.nodes.values() if n.allocatable]:
-                pods = await self._kube.list(
-                    api_version="v1",
-                    kind="Pod",
-                    selector="!modelfleet.dev/llmdeployment",
-                    fields=f"spec.nodeName={node}",
-                )
-                found += [claim for pod in pods for claim in observe.claims(pod)]
-            self._others = (self._clock(), tuple(found))
-            return self._others[1]
 
     async def refresh_routes(self) -> None:
         """Ask the gateway what it refused, and let those look whom the answer concerns.

@@ -62,6 +62,7 @@ def make_registry(*, cache: Cache, queue: WorkQueue, read_nodes: bool) -> kopf.O
     follow(names.GROUP, names.VERSION, names.PLURAL, kind=names.KIND, api_version=names.API_VERSION)
     for api_version, plural, kind in OWNED:
         follow(*(*api_version.split("/"), plural), kind=kind, api_version=api_version)
+    follow("v1", "resourcequotas", kind="ResourceQuota", api_version="v1")
     if read_nodes:
         follow("v1", "nodes", kind="Node", api_version="v1")
     return registry
@@ -74,6 +75,13 @@ def _take_in(body: dict[str, Any], deleted: bool, *, cache: Cache, queue: WorkQu
         cache.observe(body, deleted=deleted)
         if cache.nodes.get(body["metadata"]["name"]) != before:
             _wake(cache=cache, queue=queue)
+        return
+    if body["kind"] == "ResourceQuota":
+        where = (body["metadata"]["namespace"], body["metadata"]["name"])
+        had = cache.quotas.get(where)
+        cache.observe(body, deleted=deleted)
+        if cache.quotas.get(where) != had:
+            _wake(cache=cache, queue=queue, namespace=where[0])
         return
     if body["kind"] != names.KIND:
         key = cache.observe(body, deleted=deleted)
@@ -89,7 +97,8 @@ def _take_in(body: dict[str, Any], deleted: bool, *, cache: Cache, queue: WorkQu
         queue.add(key)
 
 
-def _wake(*, cache: Cache, queue: WorkQueue) -> None:
-    """Let everyone who waits for a device look again: one may be free now."""
+def _wake(*, cache: Cache, queue: WorkQueue, namespace: str = "") -> None:
+    """Let everyone who waits for a device look again, or everyone of a namespace: one may be free now."""
     for key in cache.waiting:
-        queue.add(key)
+        if namespace in ("", key[0]):
+            queue.add(key)

@@ -1,6 +1,7 @@
 """`/metrics`, `/healthz` and `/readyz` of the operator.
 
-Healthy: every task runs. Ready: LLMDeployments can be listed; a standby is ready. Must not ask the API: probes are many.
+Healthy: every task runs; a standby has none but the wait for its turn, with which it ends. Ready: LLMDeployments could be
+listed when that was last tried; a standby is ready. Must not ask the API: probes are many.
 """
 
 import asyncio
@@ -16,6 +17,10 @@ class Health:
 
     problem: str = "starting"
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def tell(self, problem: str) -> None:
+        """Say what keeps the operator from its work; nothing when nothing does."""
+        self.problem = problem
 
     @property
     def dead(self) -> list[str]:

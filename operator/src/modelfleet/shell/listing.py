@@ -4,6 +4,7 @@ A watch that is opened again lists what exists and says nothing of what was dele
 """
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -16,7 +17,7 @@ from modelfleet.shell.queue import Key, WorkQueue
 
 log = structlog.get_logger(__name__)
 REFRESH_SECONDS = 300.0
-"""Bounds how long a deletion that no watch showed stays unseen; nine listings in that time are cheap."""
+"""Bounds how long a deletion that no watch showed stays unseen; ten listings in that time are cheap."""
 
 
 class Listing:
@@ -27,8 +28,8 @@ class Listing:
         self._namespaces = namespaces
         self._read_nodes = read_nodes
 
-    async def keep(self, *, queue: WorkQueue) -> None:
-        """Refresh for ever, and queue those for whom something turned out to be gone."""
+    async def keep(self, *, queue: WorkQueue, tell: Callable[[str], None]) -> None:
+        """Refresh for ever, and queue those for whom something turned out to be gone; tell what keeps from it, or nothing."""
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             try:
@@ -36,6 +37,9 @@ class Listing:
                     queue.add(key)
             except ApiProblem as error:
                 log.warning("listing.failed", error=str(error), retry_seconds=REFRESH_SECONDS)
+                tell(f"not everything can be listed ({error}); install the CRD and the chart's RBAC")
+            else:
+                tell("")
 
     async def refresh(self) -> set[Key]:
         """Take in what exists and drop what does not; returns the LLMDeployments that lost something.
@@ -46,6 +50,7 @@ class Listing:
         lost = await self._take_in(api_version=names.API_VERSION, kind=names.KIND)
         for api_version, _, kind in OWNED:
             lost |= await self._take_in(api_version=api_version, kind=kind, selector=names.OWNED_SELECTOR)
+        lost |= await self._take_in(api_version="v1", kind="ResourceQuota")
         if self._read_nodes:
             for body in await self._kube.list(api_version="v1", kind="Node"):
                 self._cache.observe(body)

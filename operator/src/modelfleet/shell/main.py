@@ -73,6 +73,8 @@ async def operate(settings: Settings) -> int:
     try:
         if not await _until(stop, _wait_for_turn(lease=lease, kube=Kube(api=api), settings=settings, health=health)):
             return 0
+        if not lease.held:
+            return 1  # waiting failed, and that was logged
         log.info("leading")
         telemetry.LEADING.set(1)
         stopped = not await _until(
@@ -122,16 +124,17 @@ async def _wait_for_turn(*, lease: Lease, kube: Kube, settings: Settings, health
                 await kube.list(api_version=names.API_VERSION, kind=names.KIND, namespace=namespace)
             break
         except ApiProblem as error:
-            health.problem = f"llmdeployments cannot be listed ({error}); install the CRD and the chart's RBAC"
+            health.tell(f"llmdeployments cannot be listed ({error}); install the CRD and the chart's RBAC")
             log.warning("not.ready", message=health.problem)
             await asyncio.sleep(2.0)
-    health.problem = ""
+    health.tell("")
     await lease.acquire()
 
 
 async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, asked_to_stop: asyncio.Event) -> None:
     cache = Cache()
     queue = WorkQueue(clock=time.monotonic, debounce=settings.debounce_seconds)
+    telemetry.QUEUE_DEPTH.set_function(lambda: len(queue))
     kube = Kube(api=api, guard=lease.check)
     gateway = Gateway(kube=kube, namespace=settings.namespace) if settings.gateway_url else None
     namespaces = settings.watch_namespaces or ("",)
@@ -154,7 +157,7 @@ async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, a
         analyses=analyses,
         routes=routes,
     )
-    renewing = asyncio.create_task(lease.keep())
+    renewing = asyncio.create_task(lease.keep(), name="lease")
     try:
         listing = Listing(kube=kube, cache=cache, namespaces=namespaces, read_nodes=settings.read_nodes)
         await listing.refresh()  # half a picture must not be decided on
@@ -170,17 +173,17 @@ async def _lead(*, settings: Settings, api: Any, lease: Lease, health: Health, a
             stop_flag=stop,
             ready_flag=started,
         )
-        tasks = [
-            renewing,
-            asyncio.create_task(watching),
-            asyncio.create_task(_take_signals_back(started=started, stop=asked_to_stop)),
-            asyncio.create_task(listing.keep(queue=queue)),
-            asyncio.create_task(routes.keep(queue=queue, seconds=settings.discovery_seconds)),
-            asyncio.create_task(_tick(settings=settings, controller=controller, queue=queue)),
-            asyncio.create_task(analyses.keep()),
-            asyncio.create_task(_look_at_routes(settings=settings, controller=controller)),
-            *(asyncio.create_task(controller.work()) for _ in range(settings.workers)),
-        ]
+        named = {
+            "watches": watching,
+            "signals": _take_signals_back(started=started, stop=asked_to_stop),
+            "listing": listing.keep(queue=queue, tell=health.tell),
+            "routes": routes.keep(queue=queue, seconds=settings.discovery_seconds),
+            "metrics": _tick(settings=settings, controller=controller, queue=queue),
+            "analyses": analyses.keep(),
+            "gateway": _look_at_routes(settings=settings, controller=controller),
+            **{f"worker-{number}": controller.work() for number in range(settings.workers)},
+        }
+        tasks = [renewing, *(asyncio.create_task(work, name=name) for name, work in named.items())]
         health.tasks = tasks
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

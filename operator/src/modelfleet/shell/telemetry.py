@@ -32,7 +32,7 @@ __all__ = [
     "tell",
 ]
 
-QUEUE_DEPTH = Gauge("modelfleet_queue_depth", "LLMDeployments that wait for a pass.")
+QUEUE_DEPTH = Gauge("modelfleet_queue_depth", "LLMDeployments that wait for a pass, due now or later.")
 PASS_SECONDS = Histogram(
     "modelfleet_reconcile_seconds",
     "Seconds per pass over one LLMDeployment.",

@@ -71,6 +71,10 @@ class Canary(ApiModel):
                 " && self.filter(s, has(s.weight)).map(s, s.weight).isSorted()",
                 "weights must rise from step to step",
             ),
+            cel(
+                "self.exists(s, has(s.weight) && s.weight < 100)",
+                "100 % is given after a judged step only, and comes by itself; add a step with a weight below 100",
+            ),
             **ATOMIC,
         ),
     )
@@ -82,7 +86,8 @@ class BlueGreen(ApiModel):
 
     auto_promote: bool = Field(
         False,  # noqa: FBT003 - a field's default
-        description="true: switches by itself when it is ready and its evaluation passed. Default: false.",
+        description="true: switches by itself when it is ready, its evaluation passed, and every absolute limit in"
+        " analysis.metrics is kept on the preview's own traffic. Default: false.",
     )
     preview_replicas: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         None, description="Replicas until the switch is near. Default: as many as the old revision has."
@@ -124,6 +129,12 @@ class Rollout(ApiModel):
                 "canary is read with strategy: Canary only; set it or remove canary",
             ),
             cel(
+                "!has(self.strategy) || self.strategy != 'BlueGreen' || !has(self.analysis)"
+                " || !has(self.analysis.metrics) || self.analysis.metrics.all(m, !has(m.maxDropFromStable))",
+                "strategy BlueGreen compares nothing, for its two sets never share the traffic; replace maxDropFromStable"
+                " by an absolute limit (minRatio, maxRatio or a query), or choose strategy Canary",
+            ),
+            cel(
                 "!has(self.blueGreen) || (has(self.strategy) && self.strategy == 'BlueGreen')",
                 "blueGreen is read with strategy: BlueGreen only; set it or remove blueGreen",
             ),
@@ -146,7 +157,10 @@ class Rollout(ApiModel):
     )
     canary: Canary | None = Field(None, description="Steps of strategy Canary.")
     blue_green: BlueGreen | None = Field(None, description="Options of strategy BlueGreen.")
-    analysis: Analysis = Field(default_factory=Analysis, description="How a canary is judged.")
+    analysis: Analysis = Field(
+        default_factory=Analysis,
+        description="How a canary is judged; of blue-green the absolute limits only, before and after the switch.",
+    )
     on_failure: Literal["Rollback", "Pause"] = Field(
         "Rollback", description="After a Fail: back to the stable revision, or wait for a person. Default: Rollback."
     )
@@ -159,7 +173,9 @@ class Rollout(ApiModel):
         "Hold", description="Without data it holds, and pauses after maxHoldSeconds. Default: Hold."
     )
     progress_deadline_seconds: Seconds = Field(
-        1800, description="Seconds without progress until Degraded. Default: 1800."
+        1800,
+        description="Seconds in which no new replica finds a node, starts its container or becomes ready, until"
+        " Degraded; longer than the longest download of a model. Default: 1800.",
     )
     capacity_timeout_seconds: Seconds = Field(
         300, description="Seconds after which a pod that no node can take is given back. Default: 300."

@@ -34,7 +34,7 @@ class SessionAffinity(ApiModel):
     )
     header: Token | None = Field(None, description="Request header whose value names the session.")
     cookie: Token | None = Field(None, description="Cookie whose value names the session; the application sets it.")
-    api_key: bool | None = Field(None, description="true: all requests of a tenant belong together.")
+    api_key: bool | None = Field(None, description="true: all requests of a tenant belong together, whatever its key.")
 
 
 class ParentRef(ApiModel):

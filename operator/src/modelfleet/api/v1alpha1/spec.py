@@ -172,6 +172,12 @@ class Scaling(ApiModel):
     )
     min_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="Lower bound, 1 or more. Default: 1.")
     max_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(description="Upper bound.")
+    max_gpus: Annotated[int, Field(ge=1, le=64_000)] | None = Field(
+        None,
+        alias="maxGPUs",
+        description="Most devices of accelerator.resource at any time, those of a rollout's surge and of replicas that"
+        " still drain included; a rollout waits where it would need more. Default: no bound.",
+    )
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=8)] = Field(
         description="Signals; the one that wants most replicas decides.", json_schema_extra=listed_by("type")
     )
@@ -217,6 +223,19 @@ class LLMDeploymentSpec(ApiModel):
                 "!has(self.accelerator) || !has(self.accelerator.count) || !has(self.parallelism)"
                 " || !has(self.parallelism.tensor) || self.accelerator.count >= self.parallelism.tensor",
                 "accelerator.count is below parallelism.tensor; each rank needs a device of its own: raise it or remove it",
+            ),
+            cel(
+                "!has(self.scaling) || !has(self.scaling.maxGPUs) || !has(self.accelerator)"
+                " || !has(self.accelerator.resource) || self.accelerator.resource != 'none'",
+                "resource 'none' means CPU; remove scaling.maxGPUs, which counts devices",
+            ),
+            cel(
+                "!has(self.scaling) || !has(self.scaling.maxGPUs) || self.scaling.maxGPUs >="
+                " (has(self.scaling.minReplicas) ? self.scaling.minReplicas : 1) *"
+                " (has(self.accelerator) && has(self.accelerator.count) ? self.accelerator.count :"
+                " (has(self.parallelism) && has(self.parallelism.tensor) ? self.parallelism.tensor : 1))",
+                "scaling.maxGPUs is below the devices of minReplicas replicas; raise it, or lower minReplicas or what one"
+                " replica asks for",
             ),
             cel(
                 "!has(self.resources) || [has(self.resources.requests) ? self.resources.requests : {},"

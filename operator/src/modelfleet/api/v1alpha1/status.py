@@ -75,6 +75,10 @@ class AnalysisStatus(StatusModel):
     seconds: Count | None = Field(None, description="Seconds that count so far in this step.")
     windows: Count | None = Field(None, description="Windows opened in this rollout; they share the error budget.")
     latency_proven: bool | None = Field(None, description="Whether latency passed under like load.")
+    canary_tokens_per_second: float | None = Field(
+        None, description="Tokens per second of the canary in this step: told, not judged, for it follows the load."
+    )
+    stable_tokens_per_second: float | None = Field(None, description="Those of stable.")
     results: Annotated[tuple[MetricResult, ...], Field(max_length=32)] = Field(
         (), description="Per metric.", json_schema_extra=ATOMIC
     )
@@ -114,7 +118,8 @@ class RolloutStatus(StatusModel):
     revision: Word | None = Field(None, description="Hash of the revision that is taking over.")
     phase: Word | None = Field(
         None,
-        description="Provisioning, Warming, Evaluating, Step, Paused, Hold, Promoting, Draining or Aborting.",
+        description="Provisioning, Warming, Preview, Evaluating, Mirror, Step, Paused, Hold, Promoting, Draining, Aborting"
+        " or Suspended.",
     )
     step: Count | None = Field(None, description="Steps done; the present one is the next.")
     stage: Word | None = Field(
@@ -147,6 +152,9 @@ class RolloutStatus(StatusModel):
     evaluation: EvaluationStatus | None = Field(None, description="The evaluation, with its score.")
     previous: Word | None = Field(None, description="Hash of the stable revision before the last promotion.")
     promoted_at: Time | None = Field(None, description="When the last promotion was.")
+    watching: bool | None = Field(
+        None, description="Whether the last promotion was a switch of two whole sets that its limits may take back."
+    )
     ended_at: Time | None = Field(None, description="When the new revision lost its traffic by an abort.")
     override: Override | None = Field(None, description="Another revision than the spec asks for.")
     last_action: ActionStatus | None = Field(None, description="The answer to the last action annotation.")

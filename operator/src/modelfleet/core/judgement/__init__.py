@@ -5,6 +5,7 @@ nothing: the blocks are read from Prometheus again on every pass, and the one th
 is two small values for status. The mathematics is told in docs/explanation/judgement.md. No I/O, no clock, no state.
 """
 
+from modelfleet.core.judgement.alone import judge_alone
 from modelfleet.core.judgement.config import Config, CustomLimit, MetricConfig, default_config
 from modelfleet.core.judgement.inputs import ArmBlock, Block, Carried, Counts, CustomValues, Window
 from modelfleet.core.judgement.step import judge, next_carried
@@ -25,5 +26,6 @@ __all__ = [
     "Window",
     "default_config",
     "judge",
+    "judge_alone",
     "next_carried",
 ]

@@ -1,4 +1,4 @@
-"""What needs no comparison: restarts, hung or silent canaries, absolute limits, custom queries.
+"""What needs no comparison: restarts, hung or silent canaries, absolute limits, custom queries, old news.
 
 Each rule answers with (reason, message), or None when it has nothing to say. `step` puts them in order.
 """
@@ -99,6 +99,22 @@ def silent(case: Case) -> Said:
         if without and with_stable:
             message = f"{started:.0f} requests started on the canary, but it has no counts ({metric.label}); stable has"
             return "CanarySilent", message
+    return None
+
+
+def stale(case: Case) -> Said:
+    """Nothing is known of the last minute: what was good before proves nothing now."""
+    blocks = case.window.blocks
+    if not blocks:
+        return None
+    age = case.window.now - blocks[-1].end
+    allowed = case.config.recent_blocks * case.config.interval_seconds
+    # abs(): a clock that jumped back must not make an old answer look new for ever. NaN is stale as well.
+    if not abs(age) <= allowed:
+        return "Stale", f"the latest block ended {age:.0f} s ago"
+    full = len(case.recent) >= case.config.recent_blocks
+    if full and not any(b.canary is not None and b.stable is not None for b in case.recent):
+        return "NoData", f"no complete scrape for {allowed:.0f} s"
     return None
 
 

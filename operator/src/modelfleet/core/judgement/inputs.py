@@ -114,6 +114,7 @@ class Window:
         canary_restarts: container restarts of the canary in the window.
         stable_restarts: those of stable.
         custom: answers to the custom queries, by name.
+        tokens_per_second: (canary, stable) as their engines counted; told, never judged: it follows the load.
         last: the next step is 100 %.
     """
 
@@ -125,4 +126,5 @@ class Window:
     canary_restarts: int = 0
     stable_restarts: int = 0
     custom: Mapping[str, CustomValues] = field(default_factory=dict)
+    tokens_per_second: tuple[float | None, float | None] = (None, None)
     last: bool = False

@@ -164,6 +164,14 @@ def above_limit(*, arm: Totals, metric: MetricConfig, spread: float) -> bool:
     return surely_above(bad=sample.bad / by, total=sample.units / by, limit=metric.limit)
 
 
+def within_limit(measured: Measured) -> bool:
+    """Tell whether the canary keeps the absolute limit beyond doubt."""
+    limit, sample = measured.config.limit, measured.canary.sample
+    if limit is None:
+        return False
+    return surely_below(bad=sample.bad / measured.spread, total=sample.units / measured.spread, limit=limit)
+
+
 def verdict(*, measured: Measured, config: Config, load: Load, stable_bad: bool) -> MetricVerdict:
     """Answer the metric's own verdict; time and the other metrics are the step's business.
 
@@ -179,9 +187,8 @@ def verdict(*, measured: Measured, config: Config, load: Load, stable_bad: bool)
         words = _words(measured, f"a canary replica carries {load.ratio:.2f} of a stable one's load: no proof")
         return said(measured, "Inconclusive", "LoadTooLow", words)
     if stable_bad and metric.limit is not None:
-        sample = measured.canary.sample
-        below = surely_below(bad=sample.bad / measured.spread, total=sample.units / measured.spread, limit=metric.limit)
         words = _words(measured, f"stable is over the limit of {metric.limit:.1%}, which alone counts")
+        below = within_limit(measured)
         return said(measured, *(("Pass", "WithinLimit") if below else ("Inconclusive", "Undecided")), words)
     if measured.against <= log(config.beta):
         return said(measured, "Pass", "NotWorse", _words(measured, "not worse"))

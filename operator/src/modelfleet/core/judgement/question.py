@@ -32,6 +32,7 @@ Part = Literal[
     "gaps",
     "gaps_in_time",
     "finished",
+    "generated",
     "born",
 ]
 LATENCIES: Final[Mapping[Latency, tuple[Part, Part]]] = MappingProxyType(

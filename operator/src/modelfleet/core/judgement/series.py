@@ -12,6 +12,8 @@ Latency = Literal["ttft", "interToken"]
 
 FINISHED: Final = "vllm:request_success_total"
 """Requests that ended, by `finished_reason`: stop, length, abort (also: the client left), error, repetition."""
+GENERATED: Final = "vllm:generation_tokens_total"
+"""Tokens of answers: for tokens per second, which are told and not judged."""
 BORN: Final = "process_start_time_seconds"
 """When the engine's process began: tells a restart that happened between two scrapes."""
 HISTOGRAMS: Final[Mapping[Latency, tuple[str, ...]]] = MappingProxyType(

@@ -50,6 +50,7 @@ def judge(window: Window, *, config: Config, carried: Carried | None = None) -> 
         message=ruling.message,
         final=ruling.final,
         metrics=metrics,
+        tokens_per_second=window.tokens_per_second,
         seconds=case.seconds,
         evidence=case.evidence,
         evidence_needed=case.needed,
@@ -110,18 +111,8 @@ def _worse(case: Case, _: tuple[MetricVerdict, ...]) -> _Ruling | None:
 
 
 def _stale(case: Case, _: tuple[MetricVerdict, ...]) -> _Ruling | None:
-    blocks = case.window.blocks
-    if not blocks:
-        return None
-    age = case.window.now - blocks[-1].end
-    allowed = case.config.recent_blocks * case.config.interval_seconds
-    # abs(): a clock that jumped back must not make an old answer look new for ever. NaN is stale as well.
-    if not abs(age) <= allowed:
-        return _Ruling(outcome="NoData", reason="Stale", message=f"the latest block ended {age:.0f} s ago")
-    full = len(case.recent) >= case.config.recent_blocks
-    if full and not any(b.canary is not None and b.stable is not None for b in case.recent):
-        return _Ruling(outcome="NoData", reason="NoData", message=f"no complete scrape for {allowed:.0f} s")
-    return None
+    found = guards.stale(case)
+    return _Ruling(outcome="NoData", reason=found[0], message=found[1]) if found else None
 
 
 def _split_is_wrong(case: Case, _: tuple[MetricVerdict, ...]) -> _Ruling | None:

@@ -81,6 +81,8 @@ class StepVerdict:
         evidence_needed: the threshold.
         load_ratio: requests per canary replica over those per stable replica, drawn to 1 by its uncertainty.
         latency_proven: latency passed here under like load, or in an earlier window.
+        tokens_per_second: of the canary and of stable, over the window; told, and part of no verdict.
+        compared: whether stable was looked at; without, only absolute limits were.
         enough_samples: every compared metric has the wanted requests on both arms; a test that stayed undecided with
             them is undecided for another reason than too little traffic.
     """
@@ -95,6 +97,8 @@ class StepVerdict:
     evidence_needed: float = 20.0
     load_ratio: float = 1.0
     latency_proven: bool = False
+    tokens_per_second: tuple[float | None, float | None] = (None, None)
+    compared: bool = True
     enough_samples: bool = False
 
     @property

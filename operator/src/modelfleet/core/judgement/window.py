@@ -63,8 +63,15 @@ def window(answers: Answers, *, now: float, weight: float, serving: Mapping[str,
         canary_restarts=canary.pods.restarts,
         stable_restarts=stable.pods.restarts,
         custom={name: CustomValues(values=values) for name, values in answers.custom.items()},
+        tokens_per_second=(_rate(canary.pods, asked=asked), _rate(stable.pods, asked=asked)),
         last=last,
     )
+
+
+def _rate(pods: Engines, *, asked: Question) -> float | None:
+    """Answer the tokens per second of a revision, over the intervals of the window in which they were counted."""
+    known = [count for count in pods.counted("generated") if count is not None]
+    return sum(known) / (len(known) * asked.interval_seconds) if known else None
 
 
 def _warming(*, asked: Question, canary: Arm) -> Sequence[bool]:

@@ -61,6 +61,7 @@ class Standing:
         known: revisions whose template exists.
         staged: whether the strategy has steps.
         suspended: whether the LLMDeployment is.
+        regretted: why the last switch is to be taken back; empty while it is not.
         now: seconds since the epoch.
     """
 
@@ -71,6 +72,7 @@ class Standing:
     known: frozenset[str]
     staged: bool
     suspended: bool
+    regretted: str = ""
     now: float
 
 
@@ -82,11 +84,23 @@ def plot(at: Standing) -> Course:
         memory = replace(memory, override=None)
     known_id = memory.answer.id if memory.answer else ""
     if at.action is None or at.action.id == known_id:
-        return _course(at, memory=memory)
+        return _switched_back(at, memory=memory) if at.regretted else _course(at, memory=memory)
     starting = at.staged and _course(at, memory=memory).rolling and memory.revision != _target(at, memory)
     changed, result, message, reasons = _act(at, memory=memory, action=at.action, starting=starting)
     changed = replace(changed, answer=Answer(id=at.action.id, result=result, message=message))
     return _course(at, memory=changed, reasons=reasons)
+
+
+def _switched_back(at: Standing, *, memory: Memory) -> Course:
+    """Serve what served before the switch, until the spec changes."""
+    override = Override(
+        spec_revision=at.spec_revision, revision=memory.previous, reason="RolledBack", message=at.regretted
+    )
+    told = Reason(
+        kind="Rollout", reason="RolledBack", message=f"after the switch: {at.regretted}",
+        before=at.stable, after=memory.previous, warning=True,
+    )  # fmt: skip
+    return _course(at, memory=replace(memory, override=override, watching=False), reasons=(told,))
 
 
 def _target(at: Standing, memory: Memory) -> str:

@@ -59,7 +59,7 @@ def _judge(look: Look, *, spent: float) -> Move:
     if look.no_data or (verdict is not None and verdict.outcome == "NoData"):
         return _without_data(look, message=look.no_data or (verdict.message if verdict else ""))
     if verdict is None:
-        return Move(memory=unheld(memory), phase="Step", message="waits for the first samples")
+        return Move(memory=unheld(memory), phase=name(look), message="waits for the first samples")
     if verdict.outcome == "Pass":
         proven = memory.latency_proven or verdict.latency_proven
         return _after(replace(look, memory=replace(memory, latency_proven=proven)), spent=spent, why=verdict.message)
@@ -67,7 +67,7 @@ def _judge(look: Look, *, spent: float) -> Move:
         return _undecided(look, enough=verdict.enough_samples, message=verdict.message)
     if verdict.hold:
         return held(look, hold=verdict.hold, message=verdict.message)
-    return Move(memory=unheld(memory), phase="Step", message=verdict.message)
+    return Move(memory=unheld(memory), phase=name(look), message=verdict.message)
 
 
 def _undecided(look: Look, *, enough: bool, message: str) -> Move:

@@ -45,7 +45,12 @@ def _closed(look: Look) -> Move | None:
 
 
 def _loses_replicas(look: Look) -> Move | None:
-    """Replicas are gone: the traffic is what the others carry, and the window begins anew when they are back."""
+    """Replicas are gone: the traffic is what the others carry, and the window begins anew when they are back.
+
+    So do the copies, which go to nobody meanwhile.
+    """
+    if look.memory.mirror and not look.warm:
+        return _weigh(look, weight=look.memory.weight)
     enough = look.suffices if look.memory.weight == ALL else look.warm
     if enough or look.possible >= look.memory.weight:
         return None
@@ -72,7 +77,7 @@ def _waits_for_replicas(look: Look) -> Move | None:
         return _waits_for_envoys(look)
     message = f"{ready} of {stage.new} replicas of revision {look.revision} are ready"
     if look.targets.hold:
-        return held(look, hold="InsufficientCapacity", message=f"{message}, and no device is free")
+        return held(look, hold="InsufficientCapacity", message=f"{message}, and {look.lack}")
     return Move(memory=unheld(memory), phase="Warming" if look.new.replicas else "Provisioning", message=message)
 
 
@@ -114,11 +119,15 @@ def _arrives(look: Look) -> Move | None:
 
 
 def _promote(look: Look) -> Move:
+    override = look.memory.override
+    regretted = override is not None and override.reason == "RolledBack"  # a switch that is taken back
     memory = Memory(
-        previous=look.stable,
+        previous="" if regretted else look.stable,
+        ended_at=look.now if regretted else 0.0,
         promoted_at=look.now,
+        watching=look.stage.whole,
         weighed_at=look.now,
-        override=look.memory.override,
+        override=override,
         answer=look.memory.answer,
     )
     told = Reason(

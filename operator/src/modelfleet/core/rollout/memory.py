@@ -58,6 +58,7 @@ class Memory:
         evaluation: the last evaluation's Job, and its score.
         previous: the stable revision before the last promotion.
         promoted_at: when that was.
+        watching: whether the last promotion was a switch that its limits may still take back.
         ended_at: when an abort took the traffic away.
     """
 
@@ -79,6 +80,7 @@ class Memory:
     evaluation: Json = field(default_factory=dict)
     previous: str = ""
     promoted_at: float = 0.0
+    watching: bool = False
     ended_at: float = 0.0
     override: Override | None = None
     answer: Answer | None = None
@@ -95,6 +97,7 @@ _NAMES = {
     "go": "go",
     "full": "full",
     "previous": "previous",
+    "watching": "watching",
     "analysis": "analysis",
     "evaluation": "evaluation",
 }

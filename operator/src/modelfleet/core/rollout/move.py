@@ -36,6 +36,7 @@ class Look:
         verdict: of the present stage; None where none is judged, or nothing was measured yet.
         no_data: why nothing could be measured; empty when something was.
         compared: what copied requests show; it is told, and decides nothing.
+        lack: which devices are missing where some are.
         failure: why the new revision can never serve; empty while it may.
         open: whether the change window is open.
         opens_in: seconds until it opens; None when it is open, or never opens.
@@ -59,6 +60,7 @@ class Look:
     verdict: StepVerdict | None = None
     no_data: str = ""
     compared: StepVerdict | None = None
+    lack: str = "no device is free"
     failure: str = ""
     open: bool = True
     opens_in: float | None = None
@@ -160,7 +162,13 @@ def advance(look: Look, *, why: str, step: int | None = None) -> Move:
 
 def name(look: Look) -> str:
     """Name the present stage for people."""
-    names = {"Promote": "Promoting", "Weight": "Step", "Evaluation": "Evaluating", "Pause": "Paused"}
+    names = {
+        "Promote": "Promoting",
+        "Weight": "Step",
+        "Evaluation": "Evaluating",
+        "Pause": "Paused",
+        "Trial": "Preview",
+    }
     return names.get(look.stage.kind, look.stage.kind)
 
 

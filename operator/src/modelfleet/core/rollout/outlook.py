@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from modelfleet.core.rollout.stages import ALL, Stage
+from modelfleet.core.rollout.way import Way, seconds
 
 
 def outlook(
-    plan: Sequence[Stage], *, step: int, running: int, start_seconds: float | None, judged_seconds: float
+    plan: Sequence[Stage], *, step: int, running: int, start_seconds: float | None, judged_seconds: float, way: str = ""
 ) -> str:
-    """Word the stages that are left, and the least time for them.
+    """Word the stages that are left, the way that replicas take, and the least time for all of it.
 
     Args:
         plan: all stages.
@@ -16,11 +17,12 @@ def outlook(
         running: replicas of the new revision that exist.
         start_seconds: what the last start of a replica took; None when none was seen.
         judged_seconds: least time of a judged step.
+        way: which way the missing replicas come.
 
     >>> plan = (Stage(kind="Weight", weight=20, new=1), Stage(kind="Pause", weight=20, new=1),
     ...         Stage(kind="Promote", weight=100, new=2))
-    >>> outlook(plan, step=0, running=0, start_seconds=95, judged_seconds=300)
-    '20 % → pause → 100 %; 2 replicas to start, about 95 s each as the last start took; at least 8 min 10 s and a word of yours'
+    >>> outlook(plan, step=0, running=0, start_seconds=95, judged_seconds=300, way="surge")
+    '20 % → pause → 100 %; surge; 2 replicas to start, about 95 s each as the last start took; at least 8 min 10 s and a word of yours'
     >>> outlook(plan, step=2, running=2, start_seconds=95, judged_seconds=300)
     '100 %'
     """
@@ -28,15 +30,37 @@ def outlook(
     words = [" → ".join(_word(stage) for stage in left)]
     missing = max(0, max((stage.new for stage in left), default=0) - running)
     if missing:
-        took = f", about {start_seconds:.0f} s each as the last start took" if start_seconds else ""
-        words.append(f"{missing} replica{'s' if missing > 1 else ''} to start{took}")
-    if any(stage.kind in {"Weight", "Mirror", "Pause"} for stage in left):
-        # Replicas of one stage start side by side.
-        starts = len({stage.new for stage in left if stage.new > running})
-        least = starts * (start_seconds or 0) + sum(_seconds(stage, judged=judged_seconds) for stage in left)
-        person = any(stage.kind == "Pause" and not stage.seconds for stage in left)
+        words += [way] if way else []
+        words.append(_starts(missing, start_seconds=start_seconds))
+    # Replicas of one stage start side by side.
+    starts = len({stage.new for stage in left if stage.new > running})
+    least = starts * (start_seconds or 0) + sum(_seconds(stage, judged=judged_seconds) for stage in left)
+    person = any(stage.kind == "Pause" and not stage.seconds for stage in left)
+    if least or person:
         words.append(f"at least {_time(least)}{' and a word of yours' if person else ''}")
     return "; ".join(words)
+
+
+def replaced(*, missing: int, way: Way, start_seconds: float | None) -> str:
+    """Word a revision that is replaced replica by replica.
+
+    >>> replaced(missing=3, way=Way(words="one by one", at_once=2), start_seconds=95)
+    'one by one; 3 replicas to start, about 95 s each as the last start took; about 3 min 10 s in all'
+    >>> replaced(missing=0, way=Way(words="surge", at_once=1), start_seconds=95)
+    'every new replica is ready; the old ones end'
+    """
+    if not missing:
+        return "every new replica is ready; the old ones end"
+    words = [way.words, _starts(missing, start_seconds=start_seconds)]
+    if start_seconds:
+        total = seconds(missing=missing, at_once=way.at_once, start_seconds=start_seconds)
+        words.append(f"about {_time(total)} in all")
+    return "; ".join(words)
+
+
+def _starts(missing: int, *, start_seconds: float | None) -> str:
+    took = f", about {start_seconds:.0f} s each as the last start took" if start_seconds else ""
+    return f"{missing} replica{'s' if missing > 1 else ''} to start{took}"
 
 
 def _word(stage: Stage) -> str:
@@ -46,7 +70,7 @@ def _word(stage: Stage) -> str:
 
 
 def _seconds(stage: Stage, *, judged: float) -> float:
-    return max(judged, stage.seconds) if stage.kind == "Weight" else float(stage.seconds)
+    return max(judged, stage.seconds) if stage.kind in {"Weight", "Trial"} else float(stage.seconds)
 
 
 def _time(seconds: float) -> str:

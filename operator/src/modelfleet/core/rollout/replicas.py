@@ -16,8 +16,21 @@ def living(replicas: Sequence[Replica], *, revision: str) -> list[Replica]:
     return [r for r in replicas if r.revision == revision and not r.terminating and not r.failed]
 
 
+def shortest_start(replicas: Sequence[Replica]) -> float | None:
+    """Answer what a start took, the shortest that was seen: one that flapped later shows a longer one."""
+    return min((r.ready_since - r.created_at for r in replicas if r.ready_since is not None), default=None)
+
+
 def victims(replicas: Sequence[Replica], *, count: int) -> list[Replica]:
-    """Choose who leaves: not ready first, then least in flight, then the youngest, then by name."""
+    """Choose who leaves: not ready first, then least in flight, then the youngest, then by name.
+
+    >>> def one(name, **more):
+    ...     return Replica(**{"name": name, "uid": "", "resource_version": "", "revision": "", "ready": True} | more)
+    >>> busy, calm = one("busy", in_rotation=True, in_flight=9.0), one("calm", in_rotation=True, in_flight=1.0)
+    >>> loading = one("loading", in_rotation=True, ready=False, in_flight=20.0)
+    >>> [replica.name for replica in victims([busy, calm, loading], count=2)]
+    ['loading', 'calm']
+    """
     order = sorted(replicas, key=lambda r: (r.ready, r.in_rotation, r.in_flight or 0.0, -r.created_at, r.name))
     return order[: max(0, count)]
 

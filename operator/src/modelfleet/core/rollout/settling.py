@@ -30,6 +30,7 @@ class Settling:
         weights: percent that is in force for each other revision.
         confirmed: every Envoy has these weights, or was given enough time.
         free: replicas that free devices could hold; None when that is unknown.
+        limit: replicas that budget and quotas still allow; `free` is never above it.
         claim_expired: as `targets.Inputs.claim_expired`.
     """
 
@@ -42,6 +43,7 @@ class Settling:
     weights: Mapping[str, int] = field(default_factory=dict)
     confirmed: bool = True
     free: int | None = UNLIMITED
+    limit: int = UNLIMITED
     claim_expired: bool = False
 
 
@@ -71,10 +73,13 @@ def settle(at: Settling) -> Settled:
     memory = replace(_weigh(at), hold="", hold_at=0.0, paused="", go=False, full=False)
     serving = {name: one for name, one in at.others.items() if at.weights.get(name) or not at.confirmed}
     left = {name: _seconds_left(at, name=name) for name in at.others if name not in serving}
-    short = at.stable.replicas < at.desired and at.free is not None and at.free < at.desired - at.stable.replicas
+    lacking = at.desired - at.stable.replicas
+    short = lacking > 0 and min(UNLIMITED if at.free is None else at.free, at.limit) < lacking
     kept = {name: at.others[name].replicas if left[name] > 0 and not short else 0 for name in left}
     if memory.revision and not memory.weight and not serving:
         memory = replace(memory, revision="", step=0, stage="", reached_at=0.0)
+    way_back = memory.previous in serving or kept.get(memory.previous, 0) > 0
+    memory = replace(memory, watching=memory.watching and way_back)
     waits = [left[name] for name, replicas in kept.items() if replicas]
     waits += [] if at.confirmed else [ASK_ENVOYS_SECONDS]
     return Settled(
@@ -98,12 +103,13 @@ def _targets(at: Settling, *, serving: Mapping[str, Count], kept: Mapping[str, i
     found = next_targets(
         Inputs(
             desired=at.desired,
-            new=replace(at.stable, leaving=0),
+            new=at.stable,
             old=old,
             max_surge=at.rollout.max_surge,
             max_unavailable=at.rollout.max_unavailable,
             capacity=at.rollout.capacity,
             free=at.free,
+            limit=at.limit,
             claim_expired=at.claim_expired,
         )
     )
@@ -158,8 +164,10 @@ def _message(at: Settling, *, memory: Memory, kept: Mapping[str, int]) -> str:
     if not warm:
         return ""
     since, delay = at.memory.promoted_at, at.rollout.scale_down_delay_seconds
-    if at.memory.ended_at > since:
+    if at.memory.ended_at >= since:
         return (
             f"revision {warm[0]} keeps its replicas without traffic for {at.rollout.abort_scale_down_delay_seconds} s"
         )
-    return f"revision {warm[0]} stays warm for {delay} s after the promotion: rollback-to is instant meanwhile"
+    watched = memory.watching and at.rollout.on_failure == "Rollback"
+    more = "; a broken limit switches back by itself" if watched else ""
+    return f"revision {warm[0]} stays warm for {delay} s after the promotion: rollback-to is instant meanwhile{more}"

@@ -28,6 +28,7 @@ class Share:
         extra: replicas of other revisions, which still hold devices.
         whole: a second set beside the first one; it begins all at once or not at all.
         free: replicas that free devices could hold; None when that is unknown.
+        limit: replicas that budget and quotas still allow; `free` is never above it.
         claim_expired: as `targets.Inputs.claim_expired`.
     """
 
@@ -43,6 +44,7 @@ class Share:
     max_unavailable: int = 0
     capacity: Capacity = "Auto"
     free: int | None = UNLIMITED
+    limit: int = UNLIMITED
     claim_expired: bool = False
 
     @property
@@ -96,7 +98,8 @@ def _without_devices(look: Share) -> bool:
     """Whether it is devices that are missing: otherwise traffic has to move first."""
     surge = 0 if look.capacity == "InPlace" else look.max_surge
     wanted = look.goal_new if look.at_once else 1
-    short = look.capacity != "Surge" and look.free is not None and look.free < max(1, wanted)
+    free = UNLIMITED if look.capacity == "Surge" or look.free is None else look.free
+    short = min(free, look.limit) < max(1, wanted)
     return short or not surge or look.claim_expired or look.new.unschedulable > 0
 
 
@@ -129,7 +132,9 @@ def _granted(look: Share, *, wanted: int, already: int = 0, at_once: bool = Fals
         return 0
     surge = 0 if look.capacity == "InPlace" else look.max_surge
     most = look.goal_new + look.goal_old if look.whole else look.desired + surge
-    room = most - look.new.replicas - look.old.replicas - look.extra - already
+    room = min(most - look.new.replicas - look.old.replicas - look.extra, look.limit) - already
+    if at_once and look.limit - already < wanted:
+        return 0
     if look.capacity != "Surge":
         # Where nodes cannot be read, the scheduler is the judge, asked with one replica at a time.
         waiting = look.new.unscheduled + look.old.unscheduled

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from math import ceil, floor
 from typing import Literal
 
+from modelfleet.api.v1alpha1.analysis import Analysis
 from modelfleet.api.v1alpha1.rollout import BlueGreen, Canary, Rollout
 
 ALL = 100
 """Percent."""
 
-Kind = Literal["Preview", "Evaluation", "Mirror", "Weight", "Pause", "Promote"]
+FROM_GATEWAY = frozenset({"errors"})
+"""Metrics that only the gateway counts: it does not see all requests to a preview, which has a Service of its own."""
+
+Kind = Literal["Preview", "Evaluation", "Mirror", "Weight", "Trial", "Pause", "Promote", "Watch"]
+Judged = Literal["", "Alone", "Compared"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +26,8 @@ class Stage:
 
     Attributes:
         kind: what ends it: Preview when its replicas are warm, Evaluation at its score, Mirror after its time, Weight
-            at a Pass, Pause by a person or its time, Promote when the new revision has everything.
+            at a Pass, Trial at a Pass of its limits alone, Pause by a person or its time, Promote when the new revision
+            has everything. Watch is what follows a switch, and no stage of any list.
         weight: percent of the traffic for the new revision.
         new: replicas of the new revision; stable has its share of those that are wanted in all.
         seconds: least time, for Mirror and Weight; the whole time of a Pause, 0 for a person's word.
@@ -39,6 +45,14 @@ class Stage:
     whole: bool = False
 
     @property
+    def judged(self) -> Judged:
+        """Whether it is judged, and against whom: two whole sets never share the traffic, so each stands alone."""
+        if self.kind in {"Weight", "Mirror"}:
+            return "Compared"
+        alone = self.kind in {"Trial", "Watch"} or (self.kind == "Pause" and self.whole)
+        return "Alone" if alone else ""
+
+    @property
     def word(self) -> str:
         """Name it in a decision, and where status remembers it."""
         return f"{self.kind} {self.weight} %" if self.weight and self.weight < ALL else self.kind
@@ -52,6 +66,13 @@ def stages(rollout: Rollout, *, desired: int) -> tuple[Stage, ...]:
     [('Weight', 5, 1), ('Weight', 25, 1), ('Weight', 50, 2), ('Promote', 100, 4)]
     >>> [(s.kind, s.new) for s in stages(Rollout(strategy="BlueGreen"), desired=2)]
     [('Preview', 2), ('Pause', 2), ('Promote', 2)]
+
+    Who switches without a person waits for the limits that the user has set:
+
+    >>> limited = {"strategy": "BlueGreen", "blueGreen": {"autoPromote": True},
+    ...            "analysis": {"metrics": [{"name": "ttft", "minRatio": 0.9}]}}
+    >>> [s.kind for s in stages(Rollout.model_validate(limited), desired=2)]
+    ['Preview', 'Trial', 'Promote']
     """
     if rollout.strategy == "Canary":
         return _canary(rollout, canary=rollout.canary or Canary(), desired=desired)
@@ -63,8 +84,7 @@ def stages(rollout: Rollout, *, desired: int) -> tuple[Stage, ...]:
 def _canary(rollout: Rollout, *, canary: Canary, desired: int) -> tuple[Stage, ...]:
     steps = [s for s in canary.steps if s.weight != ALL]  # 100 % is the promotion
     weights = [s.weight for s in steps if s.weight]
-    first = weights[0] if weights else ALL
-    new = replicas(desired=desired, weight=first, fixed=canary.replicas)
+    new = 1  # stable gives no replica before it has lost traffic, so beside it more might never fit
     found: list[Stage] = []
     if rollout.analysis.evaluation:
         found.append(Stage(kind="Evaluation", new=new))
@@ -89,7 +109,19 @@ def _blue_green(rollout: Rollout, *, options: BlueGreen, desired: int) -> tuple[
         found.append(Stage(kind="Evaluation", new=preview, whole=True))
     if not options.auto_promote:
         found.append(Stage(kind="Pause", new=preview, whole=True))
+    elif limited(rollout.analysis) - FROM_GATEWAY:
+        found.append(Stage(kind="Trial", new=preview, last=True, whole=True))
     return (*found, Stage(kind="Promote", weight=ALL, new=desired, whole=True))
+
+
+def limited(analysis: Analysis) -> frozenset[str]:
+    """Name the metrics with an absolute limit of the user's own: what can be judged without stable.
+
+    >>> sorted(limited(Analysis.model_validate({"metrics": [
+    ...     {"name": "ttft", "within": 2}, {"name": "errors", "maxRatio": 0.1}, {"name": "mine", "query": "1", "max": 2}]})))
+    ['errors', 'mine']
+    """
+    return frozenset(m.name for m in analysis.metrics if m.query or m.min_ratio or m.max_ratio)
 
 
 def replicas(*, desired: int, weight: int, fixed: int | str = "Proportional") -> int:

@@ -6,7 +6,8 @@ With `desired` D, `max_surge` s and `max_unavailable` u, at every step:
 
 * ready(old) + ready(new) never falls below D - u by our doing (InPlace: D - max(1, u));
 * replicas(old) + replicas(new) never exceeds D + s (InPlace: D);
-* capacity Auto asks for a replica only where an accelerator is free for it, so it never leaves a Pending pod.
+* capacity Auto asks for a replica only where an accelerator is free for it, so it never leaves a Pending pod;
+* no capacity asks for more than `limit` replicas more.
 """
 
 from dataclasses import dataclass
@@ -44,7 +45,10 @@ class Count:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """One look at a rollout. `free` counts replicas that free accelerators could hold; None when that is unknown."""
+    """One look at a rollout. `free` counts replicas that free accelerators could hold; None when that is unknown.
+
+    `limit` counts those that budget and quotas still allow; `free` is never above it.
+    """
 
     desired: int
     new: Count
@@ -53,6 +57,7 @@ class Inputs:
     max_unavailable: int = 0
     capacity: Capacity = "Auto"
     free: int | None = UNLIMITED
+    limit: int = UNLIMITED
     claim_expired: bool = False
     """Whether a replica has had no node for longer than `capacityTimeoutSeconds`, or its claim was given back lately."""
 
@@ -97,8 +102,7 @@ def next_targets(inputs: Inputs) -> Targets:
     Targets(new=0, old=0, hold='')
     """
     if inputs.old.replicas == 0:
-        waits = inputs.old.leaving and inputs.capacity != "Surge"
-        return Targets(new=_raise_new(inputs) if waits else inputs.desired, old=0)
+        return _alone(inputs)
     new = _raise_new(inputs)
     old = _lower_old(inputs, surging=new > inputs.new.replicas)
     stuck = new == inputs.new.replicas and old == inputs.old.replicas
@@ -111,6 +115,16 @@ def next_targets(inputs: Inputs) -> Targets:
     return Targets(new=new, old=old, hold=hold)
 
 
+def _alone(inputs: Inputs) -> Targets:
+    """Nothing of before is left to give or to keep: what is wanted is asked for, as far as that is allowed."""
+    if inputs.old.leaving and inputs.capacity != "Surge":
+        return Targets(new=_raise_new(inputs), old=0)
+    new = min(inputs.desired, inputs.new.replicas + inputs.limit)
+    # What leaves gives its share back by itself.
+    stuck = new == inputs.new.replicas < inputs.desired and not inputs.old.leaving and not inputs.new.leaving
+    return Targets(new=new, old=0, hold="InsufficientCapacity" if stuck else "")
+
+
 def _raise_new(inputs: Inputs) -> int:
     surge = 0 if inputs.capacity == "InPlace" else inputs.max_surge
     allowed = inputs.desired + surge - inputs.old.replicas
@@ -118,7 +132,7 @@ def _raise_new(inputs: Inputs) -> int:
     if inputs.capacity == "Surge":
         if inputs.claim_expired:
             return now - inputs.new.unscheduled
-        return min(inputs.desired, max(now, allowed))
+        return min(inputs.desired, max(now, min(allowed, now + inputs.limit)))
     # Where nodes cannot be read, the scheduler is the judge, asked with one replica at a time.
     room = int(not inputs.new.unscheduled) if inputs.free is None else max(0, inputs.free)
     return min(inputs.desired, max(now, min(allowed, now + room)))

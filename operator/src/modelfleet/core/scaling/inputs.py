@@ -48,6 +48,7 @@ class ScalingInputs:
         pods: the replicas of all revisions, without those that are terminating or out of rotation.
         min_replicas: lower bound, at least 1.
         max_replicas: upper bound.
+        bounded_by: what makes it the upper bound, in words; empty when maxReplicas is.
         metrics: explicit targets; the one that asks for most decides.
         stabilization_seconds: length of the scale-down window.
         history: what the previous result returned; empty after a restart.
@@ -67,6 +68,12 @@ class ScalingInputs:
     observed_since: float
     signals: Signals | None
     mode: Mode = "Auto"
+    bounded_by: str = ""
+
+    @property
+    def bound(self) -> str:
+        """The upper bound in words."""
+        return self.bounded_by or f"maxReplicas is {self.max_replicas}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -219,11 +219,11 @@ def _message(
         "MetricsUnavailable": "metrics are missing, so it may rise but not fall",
         "Stabilizing": f"{recommendation} wanted, held for {inputs.stabilization_seconds:g} s without a higher wish",
         "BelowMinimum": f"minReplicas is {inputs.min_replicas}",
-        "AboveMaximum": f"maxReplicas is {inputs.max_replicas}",
+        "AboveMaximum": inputs.bound,
     }
     cuts = {
         "MinReplicas": f"{recommendation} wanted, minReplicas is {inputs.min_replicas}",
-        "MaxReplicas": f"{recommendation} wanted, maxReplicas is {inputs.max_replicas}",
+        "MaxReplicas": f"{recommendation} wanted, {inputs.bound}",
         "UpLimit": f"{recommendation} wanted, at most {UP_REPLICAS} more or twice as many in {UP_PERIOD_SECONDS:g} s",
     }
     note = notes.get(reason) or cuts.get(clipped)
