@@ -71,8 +71,7 @@ def test_its_metrics_follow_what_it_does(fleet, operator, control_plane):
     metadata, spec = {"name": "chat", "namespace": fleet.namespace}, {"ports": [{"port": 80}]}
     control_plane.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
     fleet.apply()
-    fleet.until(lambda: total(operator, errors, reason="Conflict"), what="a pass that ended early")
-    fleet.until(lambda: total(operator, "modelfleet_queue_depth") == 1, what="its turn to come again")
+    fleet.until(lambda: (total(operator, errors, reason="Conflict") or 0) > 1, what="two passes that ended early")
     assert total(operator, calls, verb="create", kind="Service", code="409") >= 1
     fleet.delete("services", "chat")
     fleet.await_settled()

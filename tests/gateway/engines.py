@@ -86,7 +86,7 @@ async def serving(*engines: Engine) -> AsyncIterator[None]:
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            site = web.TCPSite(runner, engine.address, engine.port)
+            site = web.TCPSite(runner, engine.address, engine.port, backlog=2048)  # as vLLM's server has it
             await site.start()
             engine.site = site
             engine.port = runner.addresses[0][1]
