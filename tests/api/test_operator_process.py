@@ -65,18 +65,24 @@ def total(operator, family, **labels):
     return sum(found) if lines else None
 
 
-def test_its_metrics_follow_what_it_does(fleet, operator, control_plane):
+def test_a_name_that_somebody_else_has_is_told_and_its_metrics_follow(fleet, operator, control_plane):
     calls, errors = "modelfleet_api_calls_total", "modelfleet_reconcile_errors_total"
-    # Somebody else has the name of its Service: every pass ends there.
     metadata, spec = {"name": "chat", "namespace": fleet.namespace}, {"ports": [{"port": 80}]}
     control_plane.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
     fleet.apply()
-    fleet.until(lambda: (total(operator, errors, reason="Conflict") or 0) > 1, what="two passes that ended early")
+    fleet.until(lambda: fleet.condition("Valid") == ("False", "NameTaken"), what="that it is told")
+    assert "Service chat is there and not ours" in fleet.whole_condition("Valid")["message"]
+    assert total(operator, errors, reason="NameTaken") >= 1
     assert total(operator, calls, verb="create", kind="Service", code="409") >= 1
+    tried = total(operator, calls, verb="create", kind="Service")
+    fleet.apply("beside")
+    fleet.await_settled("beside")
+    assert total(operator, calls, verb="create", kind="Service") < tried + 5, "a taken name is tried every half minute"
     fleet.delete("services", "chat")
+    fleet.until(lambda: fleet.condition("Valid")[0] == "True", what="that it is over")
     fleet.await_settled()
     made = total(operator, calls, verb="create", kind="Deployment", code="201")
-    assert made == 2, "a dry run, and the creation"
+    assert made == 4, "of each a dry run, and the creation"
     assert total(operator, "modelfleet_decisions_total", kind="Rollout", reason="RevisionStarted") >= 1
     assert total(operator, "modelfleet_reconcile_seconds_count") >= 2
     fleet.until(lambda: total(operator, "modelfleet_queue_depth") == 0, what="nobody waiting")

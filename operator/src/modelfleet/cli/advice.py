@@ -18,6 +18,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         # Valid
         "TemplateInvalid": "Correct the field of spec.template that the message names; the running revision serves on.",
         "SpecInvalid": "Correct the field that the message names and apply again; the running revision serves on.",
+        "NameTaken": "Rename or delete the object that the message names, or rename the LLMDeployment: another's object is never written.",
         "ImageUnknown": "Set spec.engine.image, or engineImages in the chart's values.",
         # Ready
         "ReplicasLoading": "Wait: the message says for what; a replica is ready when it has generated one token. `kubectl get pods -w` shows it.",

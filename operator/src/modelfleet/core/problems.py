@@ -30,6 +30,11 @@ def problem(snapshot: Snapshot) -> Problem | None:
     spec = snapshot.spec
     if spec is None:
         return None
+    if snapshot.taken:
+        message = (
+            f"{' and '.join(snapshot.taken)} is there and not ours: rename or delete it, or rename the LLMDeployment"
+        )
+        return Problem(reason="NameTaken", message=message)
     if not engine_image(spec, settings=snapshot.settings):
         message = "no image for this engine: set spec.engine.image or the chart's engine images"
         return Problem(reason="ImageUnknown", message=message)

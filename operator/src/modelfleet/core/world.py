@@ -174,6 +174,8 @@ class Snapshot:
     """Whether this installation may read nodes at all."""
     rejected: Mapping[str, str] = field(default_factory=dict)
     """Revision → message of the API server, which refused the rendered Deployment in a dry run."""
+    taken: tuple[str, ...] = ()
+    """Objects of ours that could not be made, such as `Service chat`: somebody else's has the name."""
     name_conflict: str = ""
     """`namespace/name` of the LLMDeployment that holds the same served name and is older."""
     router: Router | None = None

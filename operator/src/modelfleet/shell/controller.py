@@ -32,6 +32,7 @@ from modelfleet.shell.execute import EvaluationRefused, Executor, RouteRefused, 
 from modelfleet.shell.queue import Key, WorkQueue
 from modelfleet.shell.reading import parse
 from modelfleet.shell.routes import Routes
+from modelfleet.shell.taken import NameTaken, Taken
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +62,7 @@ class Controller:
         self._watched: dict[Key, float] = {}
         self._history: dict[Key, tuple[Recommendation, ...]] = {}
         self._rejected: dict[Key, dict[str, str]] = {}
+        self._taken = Taken(clock=clock)
         self.envoys, self._routes, self._analyses = envoys or Envoys(), routes, analyses
         self.signals: FleetSignals | None = None
 
@@ -106,6 +108,7 @@ class Controller:
             self._queue.forget(key)
             self._cache.waiting.discard(key)
             self._routes.forget(key)
+            self._taken.forget(key)
             self._evaluations.forget(key)
             telemetry.forget(key)
             return None
@@ -130,7 +133,7 @@ class Controller:
         return await self._execute(key, replace(snapshot, evaluation=evaluation))
 
     async def _execute(self, key: Key, snapshot: Snapshot) -> float | None:
-        plan = decide(snapshot)
+        plan = self._taken.without(key, decide(snapshot))
         self._history[key] = plan.history
         for reason in plan.reasons:
             telemetry.DECISIONS.labels(reason.kind, reason.reason).inc()
@@ -153,6 +156,10 @@ class Controller:
             return 0.0
         except EvaluationRefused as refused:
             self._evaluations.refused(key, message=str(refused))
+            return 0.0
+        except NameTaken as taken:
+            telemetry.PASS_ERRORS.labels("NameTaken").inc()
+            self._taken.put(key, taken)
             return 0.0
         telemetry.tell(key, plan.status)
         if plan.requeue_after is None:
@@ -213,6 +220,7 @@ class Controller:
             quotas=supply.quotas,
             nodes_readable=self._read_nodes,
             rejected=self._rejected.get(key, {}),
+            taken=self._taken.of(key),
             name_conflict=cache.older_with_same_name(key),
             router=self.envoys.router(meta["uid"]) if self._routed(spec) else None,
             signals=signals,

@@ -4,9 +4,10 @@ The first problem ends the plan; the next pass derives a new one from what then 
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, assert_never
 
-from modelfleet.adapters.errors import Gone, Refused
+from modelfleet.adapters.errors import Conflict, Gone, Refused
 from modelfleet.adapters.kube import JSON_PATCH, MERGE, Kube
 from modelfleet.core import names
 from modelfleet.core.conditions import moment, timestamp
@@ -28,6 +29,7 @@ from modelfleet.core.render.objects import HTTP_ROUTE
 from modelfleet.core.world import Snapshot
 from modelfleet.shell.cache import Cache
 from modelfleet.shell.queue import Key
+from modelfleet.shell.taken import NameTaken, is_anothers
 
 VICTIM_COST = "-1000"
 COMPONENT = "modelfleet-operator"
@@ -63,6 +65,7 @@ class Executor:
             TemplateRefused: the wanted revision can never start as it is written.
             RouteRefused: the HTTPRoute cannot be as it is asked for.
             EvaluationRefused: nor can the evaluation's Job.
+            NameTaken: somebody else's object is in the way.
         """
         for stage in stages(plan.actions):
             done = await asyncio.gather(*(self._act(key=key, action=one) for one in stage), return_exceptions=True)
@@ -87,6 +90,18 @@ class Executor:
         except Gone:
             self._cache.forget(key, kind=kind, name=name)
             raise
+        except Conflict:
+            if isinstance(action, Create) and await self._is_anothers(action.manifest):
+                raise NameTaken(kind=kind, name=name) from None
+            raise
+
+    async def _is_anothers(self, wanted: Mapping[str, Any]) -> bool:
+        meta = wanted["metadata"]
+        where = {"api_version": wanted["apiVersion"], "kind": wanted["kind"], "namespace": meta["namespace"]}
+        try:
+            return is_anothers(await self._kube.get(**where, name=meta["name"]), wanted=wanted)
+        except Gone:
+            return False
 
     async def _write(self, *, key: Key, action: Action) -> None:
         namespace = key[0]
