@@ -14,6 +14,8 @@ NAMESPACE = "gateway-api-rollouts"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 WAITS = ("Unknown", "AwaitingGateway")
 
+pytestmark = pytest.mark.story
+
 
 @pytest.fixture(scope="module")
 def fleet(control_plane):
