@@ -46,8 +46,12 @@ def start(fleet: Rollouts, gateway: PlayedGateway, name: str, **rollout: object)
     words = {word: value for word, value in {**ROLLOUT, **rollout}.items() if value is not None}
     fleet.apply(name, accelerator=NO_DEVICE, routing=routing(), rollout=words)
     fleet.await_settled(name, seconds=STANDSTILL_SECONDS)
-    gateway.answer(name)
-    fleet.until(lambda: fleet.condition("RouteAccepted", name) == ("True", "Accepted"), what="an accepted route")
+
+    def accepted() -> bool:
+        gateway.answer(name)  # the route may be written once more
+        return fleet.condition("RouteAccepted", name) == ("True", "Accepted")
+
+    fleet.until(accepted, what="an accepted route")
     return fleet.serving(name)
 
 

@@ -12,6 +12,8 @@ from e2e.cluster.process import wait_until
 from e2e.operator_process import ask
 from tests.api.fleet import PATIENCE, Fleet, Operator
 
+NAMESPACE = "process"
+
 
 def probe(operator, path):
     answer = ask(operator.port, path)
@@ -46,13 +48,15 @@ def test_without_its_crd_it_is_alive_and_says_what_is_missing(early):
 @pytest.fixture(scope="module")
 def operator(control_plane, tmp_path_factory):
     folder = tmp_path_factory.mktemp("operator")
-    with Operator(plane=control_plane, folder=folder, user="operator-process", tick_seconds="3600") as running:
+    # Nobody else's LLMDeployments wait in its queue.
+    words = {"watch_namespaces": NAMESPACE, "tick_seconds": "3600"}
+    with Operator(plane=control_plane, folder=folder, user="operator-process", **words) as running:
         yield running
 
 
 @pytest.fixture
 def fleet(operator, control_plane):
-    fleet = Fleet(plane=control_plane, namespace="process")
+    fleet = Fleet(plane=control_plane, namespace=NAMESPACE)
     yield fleet
     fleet.clear()
 
@@ -73,6 +77,7 @@ def test_a_name_that_somebody_else_has_is_told_and_its_metrics_follow(fleet, ope
     fleet.until(lambda: fleet.condition("Valid") == ("False", "NameTaken"), what="that it is told")
     assert "Service chat is there and not ours" in fleet.whole_condition("Valid")["message"]
     assert total(operator, errors, reason="NameTaken") >= 1
+    fleet.until(lambda: total(operator, "modelfleet_queue_depth") == 1, what="its turn to come again")
     assert total(operator, calls, verb="create", kind="Service", code="409") >= 1
     tried = total(operator, calls, verb="create", kind="Service")
     fleet.apply("beside")
