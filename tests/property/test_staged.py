@@ -233,10 +233,12 @@ class Story(RuleBasedStateMachine):
         rollout = cluster.parsed.rollout
         alone = rollout.capacity == "InPlace" and cluster.desired <= 1  # replaced without stages
         stable, staged = before.stable, rollout.strategy in STAGED and not alone
+        stored = {one.revision for one in cluster.stored.values()}
         cluster.act_on(f"abort id-{self.actions}")
         self.reconciled()
         assert cluster.rollout["lastAction"]["result"] == "Done", cluster.rollout
-        if not staged and not before.asked.get(stable):  # nothing of it was left: it ends at what runs
+        # Nothing of it was left, as after a replacement in place with no history kept: it ends at what runs.
+        if not (staged and stable in stored) and not before.asked.get(stable):
             stable = (cluster.rollout.get("override") or {}).get("revision") or cluster.revision
         assert cluster.weights in ({stable: 100}, {}), (stable, cluster.weights, cluster.rollout)
         # Where traffic follows the ready replicas one more device lets them change places.
