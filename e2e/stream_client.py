@@ -35,8 +35,8 @@ problems: Counter[str] = Counter()
 revisions: dict[str, Counter[str]] = {}
 """How the streams ended, by revision; without one where nobody said which it was.
 
-unshaped: failed with something else than an OpenAI error; strayed: tokens of more than one answer; short: cut, though it
-said [DONE].
+unshaped: failed with something else than an OpenAI error, or than a reset once the head of a good answer had come: no
+error can follow that; strayed: tokens of more than one answer; short: cut, though it said [DONE].
 """
 newest: dict[str, dict[str, float]] = {}
 """When the newest stream began that has ended, and the newest that failed or was cut, by revision."""
@@ -49,7 +49,7 @@ async def stream(client: httpx.AsyncClient, *, url: str, model: str, tokens: int
         "stream": True, "stream_options": {"include_usage": True},
     }  # fmt: skip
     events: list[str] = []
-    begun, revision, status = False, "", 0
+    begun, reset, revision, status = False, False, "", 0
     at = moment()
     tell()  # what began is told before it can end: a line's `at` is never before the start of a stream
     try:
@@ -67,13 +67,14 @@ async def stream(client: httpx.AsyncClient, *, url: str, model: str, tokens: int
                             tell(open=1)
     except httpx.HTTPError as error:
         problems[repr(error)] += 1
+        reset = status == httpx.codes.OK
     finished = events[-1:] == ["[DONE]"] and given(events) == tokens
     if events and not finished:
         problems[f"HTTP {status}: ended after {len(events)} events with {events[-2:]}"[:400]] += 1
     ended = "finished" if finished else "cut" if begun else "failed"
     of = revisions.setdefault(revision, Counter())
     of[ended] += 1
-    of["unshaped"] += ended == "failed" and not any(map(is_error, events))
+    of["unshaped"] += ended == "failed" and not reset and not any(map(is_error, events))
     of["strayed"] += len(set(map(id_of, events)) - {None}) > 1
     of["short"] += ended == "cut" and events[-1:] == ["[DONE]"]
     last = newest.setdefault(revision, {"begun": 0.0, "lost": 0.0})

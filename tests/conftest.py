@@ -14,7 +14,13 @@ from e2e.cluster.paths import CRD_DIR
 # Kubernetes' own programs live for seconds here, and a third of their CPU time would be garbage collection.
 os.environ.setdefault("GOGC", "400")
 # What `make test-nightly` explores: other examples every time.
-settings.register_profile("nightly", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "nightly",
+    max_examples=1000,
+    deadline=None,
+    derandomize=False,  # said here because Hypothesis starts from its own profile for CI where it finds itself in one
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 @pytest.fixture(scope="session")

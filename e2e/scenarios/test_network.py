@@ -74,11 +74,11 @@ def test_an_engine_is_reached_by_those_who_are_admitted(llm: Llm, stranger: Clie
     llm.await_settled(replicas=1, seconds=START_SECONDS)
     (pod,) = before = llm.pods()
     service, direct = f"http://chat.{llm.namespace}/v1/models", f"http://{pod['status']['podIP']}:8000/v1/models"
-    edge = fleet.edge(tenant=llm.namespace)
+    edge, name = fleet.edge(tenant=llm.namespace), f"{llm.namespace}/{llm.name}"
     try:
         with client(namespace=llm.namespace) as friend:
             assert friend.sees(service) == REACHED
-        edge.until("chat", 200)
+        edge.until(name, 200)
         llm.until("a new scrape", lambda: scraped(llm))
         assert (stranger.sees(service), stranger.sees(direct)) == (CUT, CUT)
         assert stranger.sees(f"{edge.host}/v1/models") == "401", "the gateway is there for everybody"
@@ -89,7 +89,7 @@ def test_an_engine_is_reached_by_those_who_are_admitted(llm: Llm, stranger: Clie
 
         llm.patch({"routing": {"provider": None}})
         llm.until("the keys mean something again", lambda: stranger.sees(direct) == CUT)
-        edge.until("chat", 200)
+        edge.until(name, 200)
         llm.until("a new scrape", lambda: scraped(llm))
         assert uids(llm.pods()) == uids(before), "no revision knows of it"
         assert restarts(llm.pods()) == 0, "the kubelet's probes pass"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Collection
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import yaml
@@ -192,15 +194,37 @@ def pending(pod: dict[str, Any]) -> bool:
 
 
 class Operator(OperatorProcess):
-    """An operator with a user of its own, so that its writes can be counted."""
+    """An operator with a user of its own, so that its writes can be counted; a `with` block ends it.
+
+    A pass that fails is tried again, and most tests would never see it: so at the end of the block nothing may have been
+    logged as an error but the events that are named in `errors`.
+    """
 
     def __init__(
-        self, *, plane: ControlPlane, folder: Path, user: str, kubeconfig: Path | None = None, **settings: str
+        self,
+        *,
+        plane: ControlPlane,
+        folder: Path,
+        user: str,
+        kubeconfig: Path | None = None,
+        errors: Collection[str] = (),
+        **settings: str,
     ) -> None:
         kubeconfig = kubeconfig or plane.user_kubeconfig(user, cluster_role="cluster-admin")
         words = {f"MODELFLEET_{name.upper()}": value for name, value in settings.items()}
         super().__init__(kubeconfig=kubeconfig, folder=folder, settings=words)
-        self._audit, self.user = plane.audit_log, user
+        self._audit, self.user, self._errors = plane.audit_log, user, frozenset(errors)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                told = [event for event in self.events() if event["level"] in {"error", "critical"}]
+                unexpected = [event for event in told if event["event"] not in self._errors]
+                assert not unexpected, unexpected
+        finally:
+            super().__exit__(kind, error, trace)
 
     def writes(self, *, since: int = 0, leases: bool = False) -> int:
         return audit.writes(audit.calls(self._audit, since=since), user=self.user, leases=leases)

@@ -21,7 +21,6 @@ def operator(control_plane, tmp_path_factory):
     folder = tmp_path_factory.mktemp("operator")
     with Operator(plane=control_plane, folder=folder, user="operator-rollout-cli", debounce_seconds="0.1") as running:
         yield running
-        assert not [event for event in running.events() if event["level"] == "error"]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from e2e.cluster import gateway_api
 from e2e.cluster.api_only import ApiServer
 from e2e.cluster.paths import CRD_DIR
 from e2e.cluster.process import wait_until
-from e2e.operator_process import OperatorProcess
+from tests.api.fleet import Operator
 from tests.api.played_gateway import routing
 
 DEPLOYMENT = "/apis/modelfleet.dev/v1alpha1/namespaces/default/llmdeployments/chat"
@@ -27,9 +27,9 @@ def api():
 
 @pytest.fixture
 def operator(api, tmp_path):
-    settings = {"MODELFLEET_DISCOVERY_SECONDS": "0.5", "MODELFLEET_READ_NODES": "false"}
-    with OperatorProcess(kubeconfig=api.kubeconfig, folder=tmp_path, settings=settings) as process:
-        yield process
+    settings = {"discovery_seconds": "0.5", "read_nodes": "false"}
+    with Operator(plane=api, folder=tmp_path, user="admin", kubeconfig=api.kubeconfig, **settings) as running:
+        yield running
 
 
 def condition(api: ApiServer) -> dict[str, Any]:

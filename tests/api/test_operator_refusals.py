@@ -17,7 +17,6 @@ def operator(control_plane, tmp_path_factory):
     settings = {"user": "operator-refusals", "debounce_seconds": "0.1", "tick_seconds": "3600"}
     with Operator(plane=control_plane, folder=folder, **settings) as running:
         yield running
-        assert not [event for event in running.events() if event["level"] == "error"]
 
 
 @pytest.fixture

@@ -64,7 +64,6 @@ def operator(control_plane, fleet, prometheus, tmp_path_factory):
         debounce_seconds="0.1",
     ) as running:
         yield running
-        assert not [event for event in running.events() if event["level"] == "error"]
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.property.effort import portion
 from tests.unit.core.cluster import words
 from tests.unit.core.staged_cluster import StagedCluster, scripted, sized
 from tests.unit.core.staged_promises import facts, used
@@ -65,7 +66,7 @@ def passes(cluster: StagedCluster, *, warm: bool = True) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["Canary", "BlueGreen", "RollingUpdate", "Recreate"])
-@settings(max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=portion(30), suppress_health_check=list(HealthCheck))
 @given(data=st.data(), events=EVENTS)
 def test_no_rollout_has_more_devices_than_its_budget_and_a_larger_one_ends_it(
     strategy: str, data: st.DataObject, events: list[str]

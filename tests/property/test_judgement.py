@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from bench.queueing import Fault, Simulation
 from bench.trials import fleet, rollout, slow, trial
 from modelfleet.core.judgement import ArmBlock, Block, Carried, Counts, Window, default_config, judge, next_carried
+from tests.property.effort import portion
 
 METRICS = ("ttft", "interToken", "errors", "badOutputs")
 # Short times, so that a few blocks are enough for any verdict.
 CONFIG = default_config(min_samples=10, min_seconds=45, patience_seconds=300)
-FEWER = settings(max_examples=60)
-SLOW = settings(max_examples=25)
+FEWER = settings(max_examples=portion(60))
+SLOW = settings(max_examples=portion(25))
 STEPS = ((0.25, 1, 3), (0.5, 2, 2))
 
 good_counts = st.builds(

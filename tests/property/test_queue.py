@@ -128,5 +128,5 @@ class Queue(RuleBasedStateMachine):
         assert len(self.queue) == len(self.owed)
 
 
-Queue.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+Queue.TestCase.settings = settings(stateful_step_count=40)
 TestQueue = Queue.TestCase

@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 
 from modelfleet.core.decide import decide
 from modelfleet.core.rollout.targets import UNLIMITED, Count, Inputs, next_targets
+from tests.property.effort import portion
 from tests.unit.core.cluster import Cluster, words
 
-fast = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+fast = settings(max_examples=portion(60), suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

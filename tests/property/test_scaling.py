@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from modelfleet.core.scaling.signals import FleetSignals, PodSignal, Signals
 from modelfleet.core.scaling.target import MetricTarget, PodState, Recommendation, ScalingInputs, scale
+from tests.property.effort import portion
 
 NOW = 1_000_000.0
 TYPES = ("QueueDepth", "InFlight", "GPUUtilization")
@@ -119,7 +120,7 @@ def test_advise_never_changes_and_never_differs_in_its_advice(some):
 
 
 @given(inputs(), st.lists(st.tuples(st.floats(0, 40), st.integers(0, 3)), max_size=60))
-@settings(max_examples=50)
+@settings(max_examples=portion(50))
 def test_history_stays_short_and_a_repeated_pass_changes_nothing(some, passes):
     now, current, history = some.now, some.current, some.history
     for wait, change in passes:

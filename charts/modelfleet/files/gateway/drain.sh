@@ -16,9 +16,6 @@ ask() {
 # everywhere, for which five seconds are many.
 ask POST /healthcheck/fail >/dev/null
 sleep 5
-# Nothing new should come from here on: after its --drain-time-s, which is as long as this waits, Envoy listens no more.
-# Streams that are open go on.
-ask POST '/drain_listeners?graceful' >/dev/null
 while [ "$SECONDS" -lt "$deadline" ]; do
   active=$(ask GET '/stats?filter=^http.requests.downstream_rq_active$' | tr -d '\r' | sed -n 's/^http\.requests\.downstream_rq_active: //p')
   [ "${active:-1}" = 0 ] && exit 0
