@@ -125,7 +125,7 @@ class ScriptedTraffic:
         }
         for measure in (measures.STARTED, measures.ATTEMPTS_STARTED):
             self._add(requests, __name__=measure.name, **of_model)
-        for measure in (measures.ATTEMPTS, measures.REQUESTS):
+        for measure in (measures.ATTEMPTS, measures.FIRST_ATTEMPTS, measures.REQUESTS):
             self._add(requests - failed, __name__=measure.name, **of_model, outcome="ok")
             self._add(failed, __name__=measure.name, **of_model, outcome="failed")
 

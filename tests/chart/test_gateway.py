@@ -14,13 +14,14 @@ from tests.chart.helm import COMPONENT, NAMESPACE, Manifest, Refused, component,
 
 POLICY = "helm.sh/resource-policy"
 CONTROL, ENVOY = "modelfleet-gateway-control", "modelfleet-gateway"
+DIGEST = "sha256:" + "0" * 64
 EVERYTHING: dict[str, Any] = {
     "access": "Open",
     "tenants": {"research": {"namespaces": ["research", "shared"], "requestsPerSecond": 2.5}, "guests": {}},
     "tls": {"secretName": "edge"},
     "drainSeconds": 60,
     "control": {"replicas": 3},
-    "envoy": {"replicas": 5, "concurrency": 4, "image": {"digest": "sha256:" + "0" * 64}},
+    "envoy": {"replicas": 5, "concurrency": 4, "image": {"digest": DIGEST}},
     "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
     "nodeSelector": {"pool": "edge"},
     "tolerations": [{"key": "edge", "operator": "Exists"}],
@@ -134,7 +135,7 @@ def test_an_upgrade_takes_no_envoy_away_before_another_serves_and_drains_it_firs
     hook = container(manifests, ENVOY)["lifecycle"]["preStop"]["exec"]["command"]
     assert hook[-2:] == ["9901", "60"]
     args = container(manifests, ENVOY)["args"]
-    assert args[args.index("--drain-time-s") + 1] == "60", "it listens for as long as the hook may take"
+    assert args[args.index("--drain-time-s") + 1] == "60", "so long the streams of a changed listener go on"
     assert hook[1].removeprefix("/etc/modelfleet/envoy/") in only(manifests, "ConfigMap")["data"]
     for name in (CONTROL, ENVOY):
         assert only(manifests, "PodDisruptionBudget", name)["spec"]["maxUnavailable"] == 1
@@ -215,6 +216,9 @@ def test_the_configuration_of_envoy_is_yaml_and_its_admin_port_is_on_loopback():
         ({"tenants": {"a": {"requestsPerMinute": 60}}}, "requestsPerMinute"),
         ({"certificates": "Vault"}, "/gateway/certificates"),
         ({"envoy": {"replicas": 0}}, "/gateway/envoy/replicas"),
+        ({"envoy": {"image": {"tag": "v1.39.5"}}}, "gateway.envoy.image.tag is v1.39.5, .* needs Envoy 1.40 or newer"),
+        ({"envoy": {"image": {"tag": "1.9"}}}, "tag is 1.9"),
+        ({"envoy": {"image": {"tag": "distroless-v1.38-latest"}}}, "tag is distroless-v1.38-latest"),
         ({"service": {"type": "ExternalName"}}, "/gateway/service/type"),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
@@ -222,3 +226,20 @@ def test_the_configuration_of_envoy_is_yaml_and_its_admin_port_is_on_loopback():
 def test_a_wrong_value_is_refused_by_its_name(values, said):
     with pytest.raises(Refused, match=said):
         render(gateway=values)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        *({"tag": tag} for tag in ("v1.40.0", "1.40", "v1.40-latest", "contrib-v1.41.2", "v2.0.0", "dev", "acme_1.2")),
+        {"tag": "v1.39.0", "digest": DIGEST},
+    ],
+    ids=json.dumps,
+)
+def test_an_envoy_that_is_new_enough_or_whose_version_nobody_sees_is_taken(image):
+    name = container(render(gateway={"envoy": {"image": image}}), ENVOY)["image"]
+    assert name == "envoyproxy/envoy" + (f"@{DIGEST}" if "digest" in image else f":{image['tag']}")
+
+
+def test_without_the_gateway_nobody_asks_which_envoy():
+    assert render(gateway={"enabled": False, "envoy": {"image": {"tag": "v1.39.0"}}})

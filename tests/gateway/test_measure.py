@@ -38,7 +38,8 @@ async def test_requests_attempts_and_tokens_of_plain_answers(gate: Gateway):
     assert counts.of(measures.REQUESTS).keys() == {(*one, "ok") for one in (first, theirs, second)}
     await counted(gate, measures.STARTED, {first: 5, theirs: 2, second: 3})
     await counted(gate, measures.ATTEMPTS_STARTED, {first: 5, theirs: 2, second: 3})
-    await counted(gate, measures.ATTEMPTS, {first: 5, theirs: 2, second: 3}, outcome="ok")
+    for tries in (measures.ATTEMPTS, measures.FIRST_ATTEMPTS):
+        await counted(gate, tries, {first: 5, theirs: 2, second: 3}, outcome="ok")
     await counted(gate, measures.INPUT_TOKENS, {first: 35, theirs: 14, second: 21})
     await counted(gate, measures.OUTPUT_TOKENS, {first: 15, theirs: 6, second: 12})
     await counted(gate, measures.IN_FLIGHT, {first: 0, theirs: 0, second: 0})
@@ -63,26 +64,9 @@ async def test_a_retry_is_one_request_and_several_attempts(gate: Gateway):
         counts = await counted(gate, measures.ATTEMPTS, {LABELS: len(bad.requests)}, outcome="unavailable")
         attempts = {labels[-1]: value for labels, value in counts.of(measures.ATTEMPTS).items()}
         assert set(attempts) == {"ok", "unavailable", "unreachable"}, "each try that failed is counted"
+        assert sum(counts.of(measures.FIRST_ATTEMPTS).values()) == 20
         await counted(gate, measures.ATTEMPTS_STARTED, {LABELS: sum(attempts.values())})
         await counted(gate, measures.IN_FLIGHT, {LABELS: 0})
-
-
-async def test_a_request_that_another_revision_answers_counts_against_the_one_that_could_not(gate: Gateway):
-    stable = Engine(name="stable", script=json_engine())
-    async with serving(stable):
-        canary = Revision(name="r2", weight=50, endpoints=(NOWHERE,))
-        await gate.apply(served("chat", revision("r1", stable, weight=50), canary))
-        for _ in range(40):
-            assert (await gate.chat("chat"))[::2] == (200, "r1")
-    on_r2 = ("team-a", "chat", "r2", "team-a")
-    counts = await counted(gate, measures.REQUESTS, {(*LABELS, "ok"): 40})
-    await counted(gate, measures.ATTEMPTS, {LABELS: 40}, outcome="ok")
-    drawn = counts.one(measures.STARTED, revision="r2")
-    assert 0 < drawn < 40
-    await counted(gate, measures.ATTEMPTS, {on_r2: drawn}, outcome="unreachable")
-    await counted(gate, measures.ATTEMPTS_STARTED, {on_r2: drawn, LABELS: 40})
-    await counted(gate, measures.STARTED, {on_r2: drawn, LABELS: 40 - drawn})
-    await counted(gate, measures.IN_FLIGHT, {LABELS: 0})
 
 
 SLOW_SECONDS = 0.3
@@ -148,24 +132,27 @@ TOOLS = stream_engine(chunk(choices=[{"delta": {"tool_calls": [{"index": 0}]}}])
 
 
 @pytest.mark.parametrize(
-    ("script", "stream", "outcome", "tries"),
+    ("script", "stream", "outcome", "tries", "first"),
     [
-        (status_engine(400), False, "rejected", {"rejected": 1}),
-        (status_engine(404), False, "rejected", {"rejected": 1}),
-        (status_engine(429), False, "overloaded", {"overloaded": 4}),
-        (status_engine(503), False, "unavailable", {"unavailable": 4}),
-        (status_engine(500), False, "failed", {"failed": 1}),
-        (hangs, False, "timeout", {"timeout": 4}),
-        (resets, False, "failed", {"failed": 4}),
-        (stream_engine(*HELLO), True, "timeout", {"timeout": 1}),
-        (breaks, True, "cut", {"cut": 1}),
-        (NOBODY, False, "empty", {"ok": 1}),
-        (SILENT, True, "empty", {"ok": 1}),
-        (TOOLS, True, "ok", {"ok": 1}),
-        (FAILING, True, "failed", {"ok": 1}),
+        (status_engine(400), False, "rejected", {"rejected": 1}, {"rejected": 1}),
+        (status_engine(404), False, "rejected", {"rejected": 1}, {"rejected": 1}),
+        (status_engine(429), False, "overloaded", {"overloaded": 4}, {"overloaded": 1}),
+        (status_engine(503), False, "unavailable", {"unavailable": 4}, {"unavailable": 1}),
+        (status_engine(500), False, "failed", {"failed": 1}, {"failed": 1}),
+        (hangs, False, "timeout", {"timeout": 4}, {"timeout": 1}),
+        (resets, False, "failed", {"failed": 4}, {"failed": 1}),
+        (stream_engine(*HELLO), True, "timeout", {"timeout": 1}, {"timeout": 1}),
+        (breaks, True, "cut", {"cut": 1}, {"cut": 1}),
+        (NOBODY, False, "empty", {"ok": 1}, {"ok": 1}),
+        (SILENT, True, "empty", {"ok": 1}, {"ok": 1}),
+        (TOOLS, True, "ok", {"ok": 1}, {"ok": 1}),
+        # The try ended well, and the stream did not.
+        (FAILING, True, "failed", {"ok": 1}, {"ok": 1, "failed": 1}),
     ],
 )
-async def test_outcomes(gate: Gateway, script: Any, *, stream: bool, outcome: str, tries: dict[str, int]):
+async def test_outcomes(
+    gate: Gateway, script: Any, *, stream: bool, outcome: str, tries: dict[str, int], first: dict[str, int]
+):
     engine = Engine(name="a", script=script)
     if script in {SILENT, TOOLS, FAILING}:
         engine.go_on.set()
@@ -177,7 +164,8 @@ async def test_outcomes(gate: Gateway, script: Any, *, stream: bool, outcome: st
             async with gate.ask({**CHAT, "stream": stream}) as response:
                 await response.read()
         await counted(gate, measures.REQUESTS, {(*LABELS, outcome): 1})
-        await counted(gate, measures.ATTEMPTS, {(*LABELS, tried): count for tried, count in tries.items()})
+        for measure, wanted in ((measures.ATTEMPTS, tries), (measures.FIRST_ATTEMPTS, first)):
+            await counted(gate, measure, {(*LABELS, tried): count for tried, count in wanted.items()})
         await counted(gate, measures.IN_FLIGHT, {LABELS: 0})
         await counted(gate, measures.STARTED, {LABELS: 1})
         engine.go_on.set()
@@ -217,6 +205,7 @@ async def test_a_request_for_which_no_replica_is_ready_is_demand(gate: Gateway):
     counts = await counted(gate, measures.REQUESTS, {none: 1, weighted: 1}, outcome="unavailable")
     await counted(gate, measures.STARTED, {none: 1, weighted: 1})
     assert counts.of(measures.ATTEMPTS) == {}
+    await counted(gate, measures.FIRST_ATTEMPTS, {none: 1, weighted: 1}, outcome="unavailable")
 
 
 async def test_what_is_refused_is_no_demand(gate: Gateway):

@@ -1,6 +1,7 @@
 """Sessions stay where they are: on one revision while weights stand, and never back and forth when they move."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -75,6 +76,18 @@ async def test_sessions_do_not_shuffle_when_weights_follow_the_replicas(gate: Ga
     for before, after in itertools.pairwise(found):
         moved = {(was, now) for was, now in zip(before, after, strict=True) if was != now}
         assert moved <= {("r1", "r2")}, found
+
+
+@pytest.mark.parametrize("by", ["Header", "Cookie"])
+async def test_requests_without_a_session_are_drawn_anew_each_time(gate: Gateway, by: str):
+    stable, canary = Engine(name="stable"), Engine(name="canary")
+    async with serving(stable, canary):
+        revisions = revision("r1", stable, weight=80), revision("r2", canary, weight=20)
+        await gate.apply(served("chat", *revisions, stickiness=STICKY[by]))
+        answered = Counter([(await gate.chat("chat"))[2] for _ in range(200)])
+    # 40 on average; fewer than 10 or more than 80 is rarer than one in a thousand million.
+    assert answered.keys() == {"r1", "r2"}, answered
+    assert 10 <= answered["r2"] <= 80, answered
 
 
 def _name(one: Revision) -> str:

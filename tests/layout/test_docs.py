@@ -161,7 +161,20 @@ def test_the_reference_is_what_the_code_says(name: str):
 
 def test_every_reason_that_is_said_can_be_looked_up():
     said = {word for _, reasons in conditions_doc.condition_rows() for word in re.findall(r"`(\w+)`", reasons)}
-    assert said - HEALTHY - set(ADVICE) == set(), "add advice to modelfleet/cli/advice.py"
+    holds = {page.stem for page in (ROOT / "docs" / "runbooks").glob("*.md")}
+    assert said - HEALTHY - holds - set(ADVICE) == set(), "add advice to modelfleet/cli/advice.py"
+
+
+def test_every_reason_that_the_core_can_give_is_in_the_reference():
+    page = set(re.findall(r"`(\w+)`", (REFERENCE / "conditions.md").read_text()))
+    core = ROOT / "operator" / "src" / "modelfleet" / "core"
+    # A verdict has words of its own; a hold for want of a device is told as WaitingForCapacity, which has advice.
+    sources = [path.read_text() for path in core.rglob("*.py") if path.parent.name != "judgement"]
+    given = [re.findall(r"\b(?:reason|hold)=\"(\w+)\"|condition\([\w., ]+\"(\w+)\"", source) for source in sources]
+    said = {word for found in given for pair in found for word in pair if word} - {"InsufficientCapacity"}
+    assert {"Promoted", "NameTaken", "Window", "Fits", "Aborted"} <= said
+    assert said - page == set()
+    assert set(ADVICE) - page == set()
 
 
 def test_every_condition_type_has_a_section():

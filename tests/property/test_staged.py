@@ -38,6 +38,8 @@ PLANS = (
     [{"weight": 50}, {"weight": 100}],
 )
 STRATEGIES = ("Canary", "Canary", "Canary", "BlueGreen", "BlueGreen", "RollingUpdate", "Recreate")
+WINDOW = {"cron": "*/20 * * * *", "durationMinutes": 10}
+"""Open for ten minutes, then closed for ten."""
 LAST_WORDS = ('{"score": 0.93}', '{"score": 0.5}', "no number")
 
 BUDGETS = st.sampled_from([None, None, 0, 1, 2, 4])
@@ -48,11 +50,17 @@ BUDGETS = st.sampled_from([None, None, 0, 1, 2, 4])
 def rollouts(draw: st.DrawFn) -> dict[str, Any]:
     """How a revision takes over."""
     strategy = draw(st.sampled_from(STRATEGIES))
+    # What admission takes: with a surge of 0 something else makes room.
+    capacity, surge, missing = draw(
+        st.tuples(
+            st.sampled_from(["Auto", "Auto", "Surge", "InPlace"]), st.sampled_from([0, 1, 1, 2]), st.integers(0, 1)
+        ).filter(lambda one: one[1] or one[0] == "InPlace" or (one[0] == "Auto" and one[2]))
+    )
     said: dict[str, Any] = {
         "strategy": strategy,
-        "capacity": draw(st.sampled_from(["Auto", "Auto", "Surge", "InPlace"])),
-        "maxUnavailable": draw(st.integers(0, 1)),
-        "maxSurge": draw(st.integers(1, 2)),
+        "capacity": capacity,
+        "maxUnavailable": missing,
+        "maxSurge": surge,
         "onFailure": draw(st.sampled_from(["Rollback", "Rollback", "Pause"])),
         "onInconclusive": draw(st.sampled_from(["Pause", "Continue"])),
         "scaleDownDelaySeconds": draw(st.sampled_from([0, 60, 600])),
@@ -63,6 +71,8 @@ def rollouts(draw: st.DrawFn) -> dict[str, Any]:
         said["canary"] = {"steps": draw(st.sampled_from(PLANS))}
         if draw(st.integers(0, 3)) == 0:
             said["canary"]["mirror"] = {"percent": 10, "minSeconds": 60}
+        if draw(st.integers(0, 3)) == 0:
+            said["canary"]["replicas"] = draw(st.integers(1, 5))
     if strategy == "BlueGreen":
         said["blueGreen"] = {"autoPromote": draw(st.booleans())}
         if draw(st.booleans()):
@@ -71,6 +81,8 @@ def rollouts(draw: st.DrawFn) -> dict[str, Any]:
             said["blueGreen"]["previewReplicas"] = 1
     if strategy in STAGED and draw(st.integers(0, 3)) == 0:
         said["analysis"] = {**said.get("analysis", {}), "evaluation": EVALUATION}
+    if draw(st.integers(0, 3)) == 0:
+        said["window"] = WINDOW
     return said
 
 
@@ -159,6 +171,11 @@ class Story(RuleBasedStateMachine):
         self.cluster.kill(number)
         self.held = Plan()
         self.cluster.gpus = max(1, self.cluster.gpus - with_node)
+
+    @rule(number=st.integers(0, 7))
+    def a_pod_is_evicted(self, number: int) -> None:
+        self.cluster.fail(number)
+        self.held = Plan()
 
     @rule()
     def a_gpu_appears(self) -> None:
@@ -263,14 +280,21 @@ class Story(RuleBasedStateMachine):
         desired = cluster.desired
         rollout = cluster.parsed.rollout
         gives_first = rollout.capacity == "InPlace" or (rollout.capacity == "Auto" and rollout.max_unavailable)
-        tight = gives_first and rollout.strategy != "BlueGreen"
+        # A number of the user's own may be more than the replicas that stable gives up for that weight.
+        more = rollout.canary is not None and isinstance(rollout.canary.replicas, int)
+        tight = gives_first and rollout.strategy != "BlueGreen" and not more
         alone = desired == 1 and rollout.capacity != "InPlace"
         cluster.gpus = desired if tight and not alone else desired * 2 + 1
         if cluster.budget is not None:
             cluster.change(**sized(desired, budget=cluster.gpus))
+        if desired == 1 and rollout.strategy in STAGED and not rollout.max_surge and rollout.capacity != "InPlace":
+            # The last replica with traffic is never given up, and nobody may come beside it: status says so.
+            cluster.change(rollout={**cluster.spec["rollout"], "maxSurge": 1})
         for number in range(80):
             rollout = cluster.rollout
-            if rollout.get("phase") in {"Paused", "Hold"} and rollout.get("hold") != "InsufficientCapacity":
+            if rollout.get("hold") == "Window":
+                cluster.now += WINDOW["durationMinutes"] * 60
+            elif rollout.get("phase") in {"Paused", "Hold"} and rollout.get("hold") != "InsufficientCapacity":
                 verb = (
                     "promote"
                     if cluster.parsed.rollout.strategy == "BlueGreen" or rollout.get("hold") == "ManualPause"

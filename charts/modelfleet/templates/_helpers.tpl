@@ -61,6 +61,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if and .Values.gateway.ingress.enabled .Values.gateway.tls.secretName -}}
 {{- fail "gateway.ingress is enabled and gateway.tls.secretName is set: an Ingress speaks plain HTTP to the gateway. Put the Secret into gateway.ingress.tls, or use gateway.service.type LoadBalancer without an Ingress." -}}
 {{- end -}}
+{{- with .Values.gateway -}}
+{{- $version := regexFind "[0-9]+[.][0-9]+" (regexFind "^([a-z]+-)*v?[0-9]+[.][0-9]+" (default "" .envoy.image.tag)) -}}
+{{- if and .enabled $version (not .envoy.image.digest) (semverCompare "<1.40" $version) -}}
+{{- fail (printf "gateway.envoy.image.tag is %s, but the gateway needs Envoy 1.40 or newer: with the first rollout of any model an older one would refuse the routes of all. Use 1.40, or set gateway.envoy.image.digest if this image has it under another name." .envoy.image.tag) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Who reaches engine pods, as peers of a NetworkPolicy: the Envoys, those who scrape, and whom the values admit. */}}

@@ -97,11 +97,13 @@ def envoy(pod: str, *, canary: float, stable: float, anew_after: int = 99, **mor
             found[f"{name}_requests_started_total{{{where}}}"] = counter(requests / 2)
             found[f"{name}_attempts_started_total{{{where}}}"] = counter(requests / 2)
             found[f'{name}_attempts_total{{{where},outcome="ok"}}'] = counter(requests / 2)
+            found[f'{name}_first_attempts_total{{{where},outcome="ok"}}'] = counter(requests / 2)
             found[f'{name}_requests_total{{{where},outcome="ok"}}'] = counter(requests / 2)
             foreign = where.replace('"chat"', '"chat2"')
             found[f"{name}_requests_started_total{{{foreign}}}"] = counter(1000)
     for outcome, value in more.items():
-        found[f'envoy_modelfleet_attempts_total{{{where.replace(STABLE, CANARY)},outcome="{outcome}"}}'] = value
+        for tries in ("attempts", "first_attempts"):
+            found[f'envoy_modelfleet_{tries}_total{{{where.replace(STABLE, CANARY)},outcome="{outcome}"}}'] = value
     return found
 
 

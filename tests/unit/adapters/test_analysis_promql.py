@@ -82,12 +82,12 @@ def test_pods_of_both_revisions_are_asked_for_and_no_others():
 
 def test_the_gateway_is_asked_for_what_it_counts_by_revision_and_outcome():
     asked = names_asked(QUERIES["gateway"])
-    counters = (measures.STARTED, measures.ATTEMPTS_STARTED, measures.ATTEMPTS, measures.REQUESTS)
+    by_outcome = (measures.ATTEMPTS, measures.FIRST_ATTEMPTS, measures.REQUESTS)
+    counters = (measures.STARTED, measures.ATTEMPTS_STARTED, *by_outcome)
     assert matching(asked, {measure.name for measure in measures.ALL}) == {counter.name for counter in counters}
     for counter in counters:
         assert {measures.NAMESPACE, measures.NAME, measures.REVISION, measures.TENANT} <= set(counter.labels)
-    assert measures.OUTCOME in measures.ATTEMPTS.labels
-    assert measures.OUTCOME in measures.REQUESTS.labels
+    assert all(measures.OUTCOME in counter.labels for counter in by_outcome)
 
 
 def test_a_release_was_recorded():

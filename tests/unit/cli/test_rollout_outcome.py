@@ -12,6 +12,7 @@ from tests.unit.cli.statuses import CANARY, STABLE, condition, deployment, held,
 
 GOING_ON = condition("Progressing", "True", "RevisionRollingOut")
 AT_REST = condition("Progressing", "False", "UpToDate")
+SWITCHED = RolloutStatus(phase="Draining", previous=CANARY, watching=True)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,8 @@ AT_REST = condition("Progressing", "False", "UpToDate")
         ("frozen", deployment(AT_REST, condition("Suspended", "True", "Suspended"))),
         ("replica by replica", deployment(GOING_ON, rollout=RolloutStatus(strategy="RollingUpdate"), other="new")),
         ("a crash replica by replica", deployment(condition("Degraded", "True", "OOMKilled"), other="new")),
+        ("after a switch that its limits may take back", deployment(rollout=SWITCHED, other="old")),
+        ("the same at rest", deployment(AT_REST, rollout=SWITCHED, other="old")),
         ("a crash in mid-rollout", deployment(condition("Degraded", "True", "OOMKilled"), rollout=rolling())),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -68,3 +71,10 @@ def test_it_ended_badly(obj: dict[str, Any], word: str):
     assert end is not None
     assert not end.good
     assert word in end.message
+
+
+def test_a_switch_that_only_a_person_takes_back_has_ended():
+    obj = deployment(AT_REST, rollout=SWITCHED, other="old") | {"spec": {"rollout": {"onFailure": "Pause"}}}
+    end = outcome(obj)
+    assert end is not None
+    assert end.good

@@ -67,7 +67,13 @@ def test_tokens_per_second_and_notes_are_told():
 
 def test_one_that_waits_for_a_person_says_what_the_person_can_do():
     told = describe(deployment(rollout=rolling(phase="Paused", hold="ManualPause", paused="Manual")), now=NOW)
+    assert "Waits for you: `rollout promote` goes to the next step, `rollout resume` on" in told
+
+
+def test_a_pause_among_the_steps_is_left_by_promote_alone():
+    told = describe(deployment(rollout=rolling(phase="Paused", hold="ManualPause")), now=NOW)
     assert "Waits for you: `rollout promote` goes to the next step" in told
+    assert "resume" not in told
 
 
 def test_without_a_rollout_the_stable_revision_is_named():

@@ -61,12 +61,12 @@ class Cluster:
     @property
     def used(self) -> int:
         """Devices that pods hold; one that leaves holds its own until it is gone."""
-        return sum(p.scheduled for p in self.pods.values())
+        return sum(p.scheduled and not p.failed for p in self.pods.values())
 
     @property
     def free(self) -> int:
         """Devices left; pods without a node count as used, as in `fit.room` (one device per replica here)."""
-        staying = sum(p.scheduled and not p.terminating for p in self.pods.values())
+        staying = sum(p.scheduled and not p.terminating and not p.failed for p in self.pods.values())
         waiting = max(0, sum(w.replicas for w in self.workloads.values()) - staying)
         return max(0, self.gpus - self.used - waiting)
 
@@ -162,7 +162,8 @@ class Cluster:
             del self.pods[name], self._leaving[name]
         self._leaving = {name: left - 1 for name, left in self._leaving.items()}
         for workload in self.workloads.values():
-            mine = [p for p in self.pods.values() if p.revision == workload.revision and not p.terminating]
+            known = [p for p in self.pods.values() if p.revision == workload.revision]
+            mine = [p for p in known if not p.terminating and not p.failed]
             for pod in sorted(mine, key=lambda p: (p.scheduled, p.ready, p.in_rotation, -p.created_at))[
                 : max(0, len(mine) - workload.replicas)
             ]:
@@ -185,11 +186,14 @@ class Cluster:
     def _schedule(self) -> None:
         for pod in list(self.pods.values()):
             if not pod.scheduled and self.used < self.gpus:
-                self.pods[pod.name] = replace(pod, scheduled=True, waiting_reason="", resource_version=self._next())
+                self.pods[pod.name] = replace(
+                    pod, scheduled=True, got_on_at=self.now, waiting_reason="", resource_version=self._next()
+                )
 
     def warm(self, *, count: int | None = None) -> None:
         """Let pods that have a node become ready; all of them by default."""
-        for pod in [p for p in self.pods.values() if p.scheduled and not p.ready and not p.terminating][:count]:
+        cold = [p for p in self.pods.values() if p.scheduled and not p.ready and not p.terminating and not p.failed]
+        for pod in cold[:count]:
             self.pods[pod.name] = replace(pod, ready=True, ready_since=self.now, resource_version=self._next())
 
     def ready(self, *, rotation: bool = True) -> int:

@@ -24,8 +24,8 @@ Seen = tuple[dict[str, int], dict[str, int]]
 def verdict(outcome: str, *, reason: str = "", final: bool | None = None, **more: Any) -> Assessment:
     default = {"Pass": "NotWorse", "Fail": "Worse", "NoData": "NoData", "Inconclusive": "Undecided"}[outcome]
     ends = outcome in {"Pass", "Fail"} if final is None else final
-    said = StepVerdict(outcome=outcome, reason=reason or default, message=f"{outcome}!", final=ends, metrics=(), **more)
-    return Assessment(verdict=said)
+    words: dict[str, Any] = {"message": f"{outcome}!", "metrics": ()} | more
+    return Assessment(verdict=StepVerdict(outcome=outcome, reason=reason or default, final=ends, **words))
 
 
 def sized(replicas: int, *, budget: int | None) -> dict[str, Any]:
@@ -118,9 +118,19 @@ class StagedCluster(Cluster):
 
     def kill(self, number: int) -> None:
         """Let a pod vanish, as with its node."""
-        names = sorted(name for name in self.pods if name not in self._leaving)
+        names = sorted(name for name, pod in self.pods.items() if name not in self._leaving and not pod.failed)
         if names:
             del self.pods[names[number % len(names)]]
+
+    def fail(self, number: int) -> None:
+        """Let a pod end for good, as by an eviction: it gives its device back, and stays to be seen."""
+        names = sorted(name for name, pod in self.pods.items() if name not in self._leaving and not pod.failed)
+        if names:
+            pod = self.pods[names[number % len(names)]]
+            self.pods[pod.name] = replace(
+                pod, failed=True, ready=False, ready_since=None, message="low on resource: ephemeral-storage",
+                waiting_reason="Evicted", resource_version=self._next(),
+            )  # fmt: skip
 
     @property
     def weights(self) -> dict[str, int]:

@@ -46,7 +46,7 @@ def facts(cluster: StagedCluster) -> Facts:
 def used(cluster: StagedCluster) -> int:
     """Count the devices that replicas have or will ask for, those that leave included."""
     asked = {w.revision: w.replicas for w in cluster.workloads.values()}
-    alive = Counter(p.revision for p in cluster.pods.values() if not p.terminating)
+    alive = Counter(p.revision for p in cluster.pods.values() if not p.terminating and not p.failed)
     leaving = sum(p.terminating for p in cluster.pods.values())
     return leaving + sum(max(asked.get(revision, 0), alive[revision]) for revision in asked.keys() | alive.keys())
 
@@ -139,7 +139,7 @@ class Promises:
         if rollout.strategy in STAGED or shared or not before.weights:
             return
         grown = {r: n - before.asked.get(r, 0) for r, n in after.asked.items() if n > before.asked.get(r, 0)}
-        others = {p.revision for p in self.cluster.pods.values()}
+        others = {p.revision for p in self.cluster.pods.values() if not p.failed}
         if rollout.strategy == "Recreate":
             assert all(others <= {revision} for revision in grown), ("Recreate: old ones are there", before, after)
             return

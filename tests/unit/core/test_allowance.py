@@ -88,6 +88,38 @@ def test_a_canary_waits_for_its_budget_in_words_of_its_own():
         assert "scaling.maxGPUs leaves 0 of 2 nvidia.com/gpu" in cluster.rollout["message"] + held_up(cluster)
 
 
+@pytest.mark.parametrize("nodes", [{}, {"nodes_readable": False, "free_gpus": None, "largest_node": None}])
+@pytest.mark.parametrize("capacity", ["Auto", "InPlace"])
+def test_a_canary_whose_budget_is_used_up_takes_from_stable_what_may_be_missing(capacity, nodes):
+    with scripted():
+        rollout = TWO_STEPS | {"maxUnavailable": 1, "capacity": capacity}
+        cluster = StagedCluster(spec=budgeted(budget=3, replicas=3, rollout=rollout), extra=nodes)
+        cluster.settle()
+        cluster.update()
+        for _ in range(40):
+            cluster.turn()
+            assert used(cluster) <= 3
+        assert cluster.counts() == {cluster.revision: 3}
+
+
+@pytest.mark.parametrize("strategy", [{}, TWO_STEPS])
+def test_surge_gives_up_nothing_first_and_names_the_capacities_that_do(strategy):
+    with scripted():
+        rollout = strategy | {"maxUnavailable": 1, "capacity": "Surge"}
+        cluster = StagedCluster(spec=budgeted(budget=3, replicas=3, rollout=rollout))
+        cluster.settle()
+        cluster.update()
+        for _ in range(10):
+            cluster.turn()
+            assert cluster.ready() == 3
+        assert held_up(cluster).endswith(
+            "leaves 0 of 3 nvidia.com/gpu; raise it, or set rollout.capacity: InPlace or Auto"
+        )
+        cluster.change(rollout=rollout | {"capacity": "Auto"})
+        cluster.history()
+        assert cluster.counts() == {cluster.revision: 3}
+
+
 def test_a_preview_needs_budget_for_all_of_it_at_once():
     rollout = {"strategy": "BlueGreen", "blueGreen": {"autoPromote": True}, "capacity": "Surge"}
     with scripted():

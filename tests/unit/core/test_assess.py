@@ -1,5 +1,7 @@
 """Which windows are asked for, and what Prometheus' own counters do to a rollout: nothing here is scripted."""
 
+from dataclasses import replace
+
 import pytest
 
 from modelfleet.core.assess import measure, question
@@ -46,7 +48,7 @@ def counted(fleet: StagedCluster, *, slow: float = 0, failed: float = 0) -> None
     if about.gateway:
         for part in ("started", "attempts_started"):
             series |= of_envoy(about.canary, part, steady(20, blocks=BLOCKS))
-        for part in ("attempts", "requests"):
+        for part in ("attempts", "first_attempts", "requests"):
             series |= of_envoy(about.canary, part, steady(20 - failed, blocks=BLOCKS), kind="ok")
             series |= of_envoy(about.canary, part, steady(failed, blocks=BLOCKS), kind="failed")
     answers = Answers(asked=about, observed_at=fleet.now, series=series)
@@ -103,6 +105,33 @@ def test_tokens_per_second_are_told_of_each_arm_that_is_known():
     assert analysis["canaryTokensPerSecond"] == 40
     assert "stableTokensPerSecond" not in analysis
     assert all("stableSamples" not in result for result in analysis["results"])
+
+
+@pytest.mark.parametrize(
+    ("ran", "back"),
+    [
+        ((-7000, -6000), False),  # it restarted long ago, and is down for another cause now
+        ((-7000, 100), False),  # it had been up, and restarted once
+        ((100, 160), True),  # it came up since, and restarts again and again
+    ],
+)
+def test_only_restarts_since_the_switch_take_it_back(ran, back):
+    fleet = blue_green()
+    old = asked(fleet).stable
+    fleet.act_on("promote 1")
+    fleet.until(lambda: fleet.rollout.get("watching"), seconds=1)
+    since = asked(fleet).since
+    counted(fleet)
+    fleet.spec["rollout"]["scaleDownDelaySeconds"] = 3600
+    mine = next(pod for pod in fleet.pods.values() if pod.revision == fleet.revision)
+    fleet.pods[mine.name] = replace(
+        mine, ready=False, ready_since=None, restarts=3, last_run=tuple(since + seconds for seconds in ran)
+    )
+    fleet.turn(seconds=1, warm=False)
+    assert (fleet.rollout.get("override", {}).get("revision") == old) is back
+    assert ("RolledBack" in fleet.reasons) is back
+    if back:
+        assert "restarted 3 times" in fleet.condition("Degraded")["message"]
 
 
 @pytest.mark.parametrize(("failed", "back"), [(0, False), (10, True)])

@@ -101,6 +101,7 @@ def test_a_persons_promote_waits_for_no_sample(fleet, auto, said):
 
 def test_a_broken_limit_after_the_switch_switches_back_by_itself(switched):
     fleet, old, _ = switched()
+    fleet.says = PASS
     fleet.turn(seconds=1)
     warm = {name for name, pod in fleet.pods.items() if pod.revision == old}
     assert fleet.rollout["watching"]
@@ -116,6 +117,17 @@ def test_a_broken_limit_after_the_switch_switches_back_by_itself(switched):
     assert fleet.counts() == {old: 2}, "what failed does not stay warm"
     fleet.now += 700
     assert fleet.silent(seconds=4000) == ((), {}), "and it stays so, whatever is said of it now"
+
+
+@pytest.mark.parametrize("said", [Assessment(), verdict("NoData"), Assessment(no_data="no answer")])
+def test_no_way_back_is_promised_where_nobody_can_say_that_a_limit_is_broken(switched, said):
+    fleet, _, _ = switched()
+    fleet.says = said
+    fleet.turn(seconds=1)
+    fleet.turn(seconds=1)
+    assert fleet.rollout["watching"]
+    assert "stays warm for 600 s" in fleet.rollout["message"]
+    assert "by itself" not in fleet.rollout["message"]
 
 
 def test_what_was_switched_away_from_is_judged_again_when_it_comes_back(switched):

@@ -135,6 +135,20 @@ def test_a_fixed_number_of_canary_replicas(judged):
     assert fleet.counts() == {old: 4, new: 1}
 
 
+@pytest.mark.parametrize("capacity", ["Auto", "Surge", "InPlace"])
+@pytest.mark.parametrize("number", [2, 9])
+def test_more_canary_replicas_than_fit_beside_stable_are_cut_and_that_is_told(judged, capacity, number):
+    rollout = {"canary": {"replicas": number, "steps": [{"weight": 5}, {"weight": 50}]}, "capacity": capacity}
+    fleet = judged(rollout=rollout, replicas=4, gpus=9)
+    old, new = fleet.update()
+    fleet.until(lambda: fleet.weights == {old: 95, new: 5})
+    assert fleet.counts()[new] == 1
+    assert f"1 of canary.replicas {number} at 5 %: rollout.maxSurge leaves room" in fleet.rollout["plan"]
+    seen = fleet.history()
+    assert max(sum(counts.values()) for weights, counts in seen if set(weights) == {old, new}) <= 5
+    assert fleet.counts() == {new: 4}
+
+
 def test_stable_is_not_kept_whole_beside_the_canary(judged):
     fleet = judged(rollout={"canary": {"steps": [{"weight": 50}, {"pause": {}}]}}, replicas=4, gpus=8)
     old, new = fleet.update()

@@ -165,11 +165,14 @@ def test_outside_its_window_nothing_starts(judged):
     assert fleet.counts() == {old: 2}
     assert new not in fleet.roles
     assert fleet.rollout["hold"] == "Window"
+    fleet.change(replicas=3)
+    fleet.history()
+    assert fleet.counts() == {old: 3}, "scaling is no rollout"
     plan = fleet.reconcile()
     assert 9 * 3600 < plan.requeue_after <= 10 * 3600, "it comes back by itself when the window opens"
     fleet.now += plan.requeue_after
     fleet.history()
-    assert fleet.counts() == {new: 2}
+    assert fleet.counts() == {new: 3}
 
 
 @pytest.mark.parametrize("strategy", ["RollingUpdate", "Recreate"])
@@ -280,3 +283,22 @@ def test_no_message_outlives_what_it_was_about(judged):
     fleet.act_on("abort 1")
     fleet.history()
     assert "message" not in fleet.rollout
+
+
+def test_a_canary_of_one_replica_without_surge_says_that_it_is_the_surge_that_is_missing(judged):
+    fleet = judged(rollout={"maxSurge": 0, "maxUnavailable": 1}, replicas=1)
+    fleet.update()
+    fleet.history()
+    message = fleet.condition("CapacityAvailable")["message"]
+    assert message.startswith("rollout.maxSurge is 0, and the only replica")
+    assert message in fleet.rollout["message"]
+    fleet.spec["rollout"] |= {"maxSurge": 1}
+    fleet.history()
+    assert fleet.counts() == {fleet.revision: 1}
+
+
+def test_what_is_set_already_is_no_advice(judged):
+    fleet = judged(rollout={"maxSurge": 2, "maxUnavailable": 1, "canary": {"replicas": 3}}, replicas=3, gpus=3)
+    fleet.update()
+    fleet.history()
+    assert fleet.condition("CapacityAvailable")["message"].endswith("none is free; free one")

@@ -69,8 +69,22 @@ def test_only_the_product_that_is_asked_for_counts():
 
 def test_claims_without_a_node_count_everywhere_they_could_go():
     assert fits(node(), claims=[Claim(resource=GPU, count=1)]) == 3
-    assert fits(node(), claims=[Claim(resource=GPU, count=9)]) == 0
+    assert fits(node(), claims=[Claim(resource=GPU, count=4)]) == 0
     assert fits(node(), claims=[Claim(resource="amd.com/gpu", count=1)]) == 4
+
+
+def test_a_claim_that_fits_on_no_node_keeps_nobody_waiting():
+    assert fits(node(), node("b"), claims=[Claim(resource=GPU, count=9, times=16)]) == 8
+    assert fits(node(gpus=8), node("b"), claims=[Claim(resource=GPU, count=8)]) == 4
+
+
+def test_counts_are_read_however_the_api_writes_them():
+    status = {"allocatable": {"devices.kubevirt.io/kvm": "1k", GPU: "8", "odd/one": "many", "cpu": "3920m"}}
+    seen = observe.node({"metadata": {"name": "n"}, "status": status})
+    assert seen.allocatable == {"devices.kubevirt.io/kvm": 1000, GPU: 8, "odd/one": 0}
+    limits = {"nvidia.com/gpumem": "3k", GPU: 1, "odd/one": "many"}
+    claimed = observe.claims({"spec": {"containers": [{"resources": {"limits": limits}}]}})
+    assert {claim.resource: claim.count for claim in claimed} == {"nvidia.com/gpumem": 3000, GPU: 1}
 
 
 def broken(reason, message="", **more):
@@ -151,6 +165,34 @@ def test_a_pod_that_crashes_shows_its_last_words():
         )
     )
     assert (seen.waiting_reason, seen.message, seen.restarts) == ("CrashLoopBackOff", '{"reason": "ModelNotFound"}', 3)
+
+
+def at(seconds):
+    return f"1970-01-01T00:00:{seconds:02d}Z"
+
+
+@pytest.mark.parametrize(
+    ("state", "unready_since", "restarts"),
+    [
+        ({"running": {"startedAt": at(30)}}, 20, 2),  # it loads again
+        ({"running": {"startedAt": at(30)}}, 50, 0),  # it was ready since, and misses a probe
+        ({"waiting": {"reason": "CrashLoopBackOff"}}, 50, 2),
+        ({"terminated": {"reason": "Error"}}, 50, 2),
+    ],
+)
+def test_restarts_are_told_of_a_container_that_is_down(state, unready_since, restarts):
+    last = {"terminated": {"reason": "Error", "startedAt": at(11), "finishedAt": at(20)}}
+    one = {"restartCount": 2, "ready": False, "state": state, "lastState": last}
+    unready = [{"type": "Ready", "status": "False", "lastTransitionTime": at(unready_since)}]
+    seen = observe.replica(pod(containerStatuses=[one], conditions=unready))
+    assert (seen.restarts, bool(seen.waiting_reason)) == (restarts, bool(restarts))
+    assert seen.last_run == ((11.0, 20.0) if restarts else (0.0, 0.0))
+
+
+def test_a_container_that_could_not_be_started_ran_for_no_time():
+    last = {"terminated": {"reason": "StartError", "startedAt": "1970-01-01T00:00:00Z", "finishedAt": at(20)}}
+    one = {"restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": last}
+    assert observe.replica(pod(containerStatuses=[one])).last_run == (20.0, 20.0)
 
 
 def container(*, waiting="", started=False, ready=False):

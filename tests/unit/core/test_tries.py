@@ -37,14 +37,15 @@ def test_every_try_covers_the_whole_scale_and_leaves_a_revision_that_may_be_dead
     shares = {name: length / SCALE for name, length in found[0]}
     assert shares == pytest.approx({f"r{n}": w / sum(weights) for n, w in enumerate(weights) if w}, abs=1 / SCALE)
     for point in (*range(0, SCALE, SCALE // 997), SCALE - 1):
-        first, second, *rest = (at(stretches, point) for stretches in found)
-        alone = next(r for r in revisions if r.name == first)
+        first, *again, last = (at(stretches, point) for stretches in found)
+        own = next(r for r in revisions if r.name == first)
         if len(shares) == 1:
-            assert {second, *rest} == {first}
+            assert {*again, last} == {first}
             continue
-        assert (second == first) == (len(alone.endpoints) > 1), "one retry in it, while it has another replica"
-        assert first not in rest
-        assert set(rest) <= shares.keys(), "never one that was given no traffic"
+        stayed = {one == first for one in again}
+        assert stayed == {len(own.endpoints) > 1}, "what is full burdens no other, where it has another replica"
+        assert last != first
+        assert {*again, last} <= shares.keys(), "never one that was given no traffic"
 
 
 def test_the_share_of_one_that_is_dead_goes_to_the_others_in_proportion():

@@ -1,8 +1,12 @@
 """What a verdict does to a canary: rollback, pause, hold, going on; and what missing data never does."""
 
+from dataclasses import replace
+
 import pytest
 
+from modelfleet.api.v1alpha1.status import LLMDeploymentStatus
 from modelfleet.core.assess import Assessment
+from modelfleet.core.judgement.verdict import MetricVerdict
 from tests.unit.core.staged_cluster import FAIL, PASS, verdict, weighed
 
 FIRST = {"canary": {"steps": [{"weight": 20}, {"weight": 50}]}, "abortScaleDownDelaySeconds": 30}
@@ -89,6 +93,68 @@ def test_resume_after_a_fail_opens_another_window(canary):
     assert fleet.weights[new] == 20
 
 
+@pytest.fixture
+def stuck(judged):
+    """A canary of which `warm` replicas became ready and no more, until the deadline; a person decides."""
+
+    def make(*, warm=0):
+        steps = {"canary": {"steps": [{"weight": 50}]}}
+        fleet = judged(rollout=steps | {"onFailure": "Pause", "progressDeadlineSeconds": 60}, replicas=4)
+        old, new = fleet.update()
+        for _ in range(3):
+            fleet.turn(warm=False)
+        fleet.warm(count=warm)
+        fleet.until(lambda: fleet.rollout.get("paused"), warm=False)
+        return fleet, old, new
+
+    return make
+
+
+def test_why_a_person_is_waited_for_stays_in_status(stuck):
+    fleet, _, _ = stuck()
+    words = "paused (Failed): no new replica became ready within 60 s"
+    assert words in fleet.rollout["message"]
+    fleet.history(warm=False)
+    assert words in fleet.rollout["message"]
+    assert words in fleet.condition("Progressing")["message"]
+    fleet.act_on("abort 1")
+    fleet.history()
+    assert "pauseMessage" not in fleet.rollout
+
+
+@pytest.mark.parametrize("verb", ["promote", "promote-full"])
+def test_without_a_ready_replica_a_person_cannot_go_on_and_is_told(stuck, verb):
+    fleet, old, new = stuck()
+    fleet.act_on(f"{verb} 1")
+    fleet.history(warm=False)
+    assert fleet.rollout["lastAction"]["result"] == "Refused"
+    assert f"no replica of revision {new} is ready" in fleet.rollout["lastAction"]["message"]
+    assert (fleet.rollout["hold"], fleet.weights) == ("Failed", {old: 100})
+    assert "within 60 s" in fleet.rollout["message"]
+    assert fleet.reasons.count("RolloutPaused") == 1
+    fleet.warm()
+    fleet.act_on(f"{verb} 2")
+    fleet.history()
+    assert fleet.counts() == {new: 4}
+
+
+@pytest.mark.parametrize("verb", ["promote", "promote-full", "resume"])
+def test_after_a_persons_word_the_deadline_runs_once_more_and_holds_again(stuck, verb):
+    fleet, _, new = stuck(warm=1)
+    assert fleet.counts()[new] == 2, "one of two is ready"
+    fleet.act_on(f"{verb} 1")
+    fleet.turn(warm=False)
+    assert (fleet.rollout["lastAction"]["result"], "paused" in fleet.rollout) == ("Done", False)
+    said_at = fleet.now
+    fleet.until(lambda: fleet.rollout.get("paused"), warm=False)
+    assert 50 <= fleet.now - said_at <= 90
+    assert "within 60 s" in fleet.rollout["message"]
+    assert fleet.reasons.count("RolloutPaused") == 2
+    fleet.now += 400
+    fleet.history(warm=False)
+    assert (fleet.rollout["hold"], fleet.reasons.count("RolloutPaused")) == ("Failed", 2), "it does not go on by itself"
+
+
 MISSING = [verdict("NoData"), Assessment(no_data="Prometheus does not answer")]
 
 
@@ -112,11 +178,26 @@ def test_without_data_it_pauses_after_max_hold_seconds_and_never_rolls_back(cana
     fleet.turn(seconds=70)
     fleet.history()
     assert (fleet.rollout["paused"], fleet.weights) == ("NoData", {old: 80, new: 20})
+    assert "no data for 100 s: " in fleet.rollout["message"]
     fleet.says = PASS
     assert fleet.silent(seconds=4000) == ((), {}), "a person's word is awaited"
     fleet.act_on("resume 1")
     fleet.history()
     assert fleet.counts() == {new: 2}
+
+
+def test_words_that_are_too_long_for_the_api_are_cut_so_that_a_hold_is_remembered(canary):
+    fleet, _, _ = canary(maxHoldSeconds=100)
+    metric = MetricVerdict(name="mine", outcome="NoData", reason="NoData", message="m" * 3000)
+    found = verdict("NoData", metrics=(metric,) * 40).verdict
+    fleet.says = Assessment(verdict=replace(found, message="v" * 3000), no_data="no answer of Prometheus; " * 100)
+    fleet.turn(seconds=40)
+    LLMDeploymentStatus.model_validate(fleet.status)
+    fleet.now += 70
+    fleet.history()
+    LLMDeploymentStatus.model_validate(fleet.status)
+    assert fleet.rollout["paused"] == "NoData"
+    assert fleet.silent(seconds=4000) == ((), {})
 
 
 @pytest.mark.parametrize(
@@ -129,6 +210,7 @@ def test_undecided_for_good(canary, option, more, goes_on):
     fleet.history()
     assert fleet.weights[new] == (50 if goes_on else 20), "and 100 % always needs a Pass"
     assert fleet.rollout["paused"] == "Inconclusive"
+    assert "Inconclusive!" in fleet.rollout["message"]
     assert fleet.silent(seconds=4000) == ((), {})
 
 
@@ -165,3 +247,16 @@ def test_the_progress_deadline_does_not_run_while_it_is_judged(canary):
     for _ in range(5):
         fleet.turn(seconds=100)
     assert fleet.weights == {old: 80, new: 20}
+
+
+def test_a_canary_whose_pods_are_evicted_again_and_again_is_given_up(judged):
+    fleet = judged(rollout={"progressDeadlineSeconds": 60})
+    old, new = fleet.update()
+    for _ in range(30):
+        fleet.turn(warm=False)
+        for number, name in enumerate(sorted(name for name, pod in fleet.pods.items() if not pod.failed)):
+            if fleet.pods[name].revision == new:
+                fleet.fail(number)
+        fleet.controllers()
+    assert fleet.counts() == {old: 2}
+    assert "within 60 s" in fleet.rollout["override"]["message"]

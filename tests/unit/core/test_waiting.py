@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from modelfleet.core import progress
 from tests.unit.core.cluster import Cluster, running, words
 
 OTHER = {"uri": "hf://org/other"}
@@ -60,6 +61,45 @@ def test_a_replica_that_comes_further_starts_the_deadline_anew():
         cluster.reconcile()
     assert told(cluster, "Progressing") == ("True", "RevisionRollingOut")
     cluster.now += 601
+    cluster.reconcile()
+    assert told(cluster, "Progressing") == ("False", "ProgressDeadlineExceeded")
+
+
+def test_replicas_that_are_evicted_and_replaced_again_and_again_run_out_of_time():
+    cluster, _ = slow_rollout(seconds=600)
+    for _ in range(4):
+        assert told(cluster, "Progressing") == ("True", "RevisionRollingOut")
+        cluster.now += 590
+        cluster.pods = {n: p if p.ready else replace(p, failed=True) for n, p in cluster.pods.items()}
+        cluster.controllers()
+        cluster.reconcile()
+    cluster.now += 50
+    cluster.reconcile()
+    assert told(cluster, "Progressing") == ("False", "ProgressDeadlineExceeded")
+
+
+def test_a_slow_replica_that_is_not_replaced_may_take_the_whole_time_for_each_of_its_stages():
+    cluster, _ = slow_rollout(seconds=600)
+    for _ in range(progress.STAGES):
+        cluster.now += 599
+        cluster.pods = {n: p if p.ready else replace(p, got_on_at=cluster.now) for n, p in cluster.pods.items()}
+        cluster.reconcile()
+    cluster.now += 599
+    cluster.reconcile()
+    assert told(cluster, "Progressing") == ("True", "RevisionRollingOut")
+
+
+def test_a_nodes_clock_that_is_ahead_neither_stops_the_deadline_nor_costs_writes():
+    cluster, _ = slow_rollout(seconds=600)
+    ahead = cluster.now + 90_000
+    cluster.pods = {n: p if p.ready else replace(p, got_on_at=ahead) for n, p in cluster.pods.items()}
+    cluster.reconcile()
+    writes = cluster.status_writes
+    for _ in range(20):
+        cluster.now += 60
+        cluster.reconcile()
+    assert cluster.status_writes == writes
+    cluster.now += 1201
     cluster.reconcile()
     assert told(cluster, "Progressing") == ("False", "ProgressDeadlineExceeded")
 

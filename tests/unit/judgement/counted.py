@@ -11,6 +11,8 @@ from modelfleet.core.judgement.window import window
 STABLE, CANARY = "5555555555", "cccccccccc"
 ENVOY, OTHER_ENVOY = "gateway/envoy-1", "gateway/envoy-2"
 POD = {CANARY: f"chat-{CANARY}-7d9-abcde", STABLE: f"chat-{STABLE}-6f4-fghij"}
+SERVING = {POD[CANARY]: 0.0, **{f"chat-{STABLE}-6f4-{number}": 0.0 for number in range(3)}}
+"""Since when pods serve, three of them stable's."""
 SINCE, INTERVAL = 1000.0, 15.0
 Series = dict[SeriesKey, Values]
 
@@ -57,7 +59,7 @@ def fleet(*, blocks: int = 8, canary: float = 10, stable: float = 30) -> Series:
     for revision, requests in ((CANARY, canary), (STABLE, stable)):
         for part in ("started", "attempts_started"):
             found |= of_envoy(revision, part, steady(requests, blocks=blocks))
-        for part in ("attempts", "requests"):
+        for part in ("attempts", "first_attempts", "requests"):
             found |= of_envoy(revision, part, steady(requests, blocks=blocks), kind="ok")
         for part, times in (("first_tokens", 1), ("first_tokens_in_time", 1), ("gaps", 20), ("gaps_in_time", 20)):
             found |= of_pod(revision, part, steady(requests * times, blocks=blocks))
@@ -83,3 +85,14 @@ def hide(series: Series, *, process: str, edges: range) -> Series:
         key: tuple(None if key.process == process and i in edges else value for i, value in enumerate(values))
         for key, values in series.items()
     }
+
+
+def three_stable_pods(series: Series) -> Series:
+    """So that a pod of each revision carries the same."""
+    third = {key: values for key, values in series.items() if key.process == POD[STABLE]}
+    found = dict(series)
+    for number in range(3):
+        for key, values in third.items():
+            pod = key._replace(process=f"chat-{STABLE}-6f4-{number}")
+            found[pod] = values if key.part == "born" else tuple(value / 3 for value in values)
+    return {key: values for key, values in found.items() if key.process != POD[STABLE]}

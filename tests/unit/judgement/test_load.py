@@ -30,6 +30,20 @@ def test_the_load_gate(started, may_pass, may_fail):
     assert (found.may_pass, found.may_fail) == (may_pass, may_fail)
 
 
+@pytest.mark.parametrize(
+    ("carried", "may_fail"),
+    [((1500, 3000), False), ((1000, 3000), True), ((400, 3000), True), ((1000, 2000), True), ((None, None), True)],
+    ids=["stable's retries too", "its own", "less than its own", "stable's are less than its own", "not counted"],
+)
+def test_the_load_gate_looks_at_what_each_arm_took_on(carried, may_fail):
+    """A canary of 1000 requests beside three stable replicas of 3000."""
+    arms = zip((1000, 3000), (1, 3), carried, strict=True)
+    canary, stable = (ArmBlock(started=n, replicas=r, counts={}, carried=c) for n, r, c in arms)
+    found = load([Block(end=15.0, canary=canary, stable=stable)])
+    assert (found.may_pass, found.may_fail) == (True, may_fail)
+    assert found.measured == (1.5 if carried == (1500, 3000) else 1.0)
+
+
 def test_more_replicas_make_like_load_of_more_weight():
     found = load(blocks((3000, 3000), canary_replicas=3))
     assert found.ratio == found.measured == 1.0

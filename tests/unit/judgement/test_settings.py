@@ -78,6 +78,13 @@ def test_queries_of_the_users_own_have_absolute_limits():
     assert custom_queries(metrics) == (CustomQuery("queue", "sum(q)"), CustomQuery("quality", "q"))
 
 
+def test_a_least_time_that_no_window_holds_is_cut_and_says_so():
+    assert (config(min_seconds=6480).min_seconds, config(min_seconds=6480).notes) == (6480, ())
+    cut = config(min_seconds=7200)
+    assert cut.min_seconds == 6480
+    assert cut.notes == ("minSeconds 7200 counts as 6480: intervals of 15 s hold no more",)
+
+
 def test_without_the_gateway_nothing_is_required_that_nobody_counts():
     found = config(Metric("errors", max_ratio=0.02), gateway=False)
     assert [m.name for m in found.metrics] == ["ttft", "interToken", "badOutputs"]

@@ -12,6 +12,7 @@ from tests.unit.judgement.counted import (
     INTERVAL,
     OTHER_ENVOY,
     POD,
+    SERVING,
     SINCE,
     STABLE,
     fleet,
@@ -21,6 +22,7 @@ from tests.unit.judgement.counted import (
     question,
     seen,
     steady,
+    three_stable_pods,
     total,
 )
 
@@ -63,33 +65,22 @@ def test_latencies_count_what_is_beyond_the_bound():
     assert counts(window, "ttft", "stable") == [(0, 30)] * 8
 
 
-def test_errors_are_tries_and_what_no_try_shows():
-    """Two tries failed and were retried; one stream broke with an error inside, which its try calls ok."""
+def test_errors_are_first_tries_that_failed():
+    """What became of the request counts elsewhere: two were retried and answered by stable."""
     window = seen(
         fleet()
         | of_envoy(CANARY, "attempts", total(0, 0, 2, 0, 0, 0, 0, 0), kind="unavailable")
-        | of_envoy(CANARY, "requests", total(0, 0, 0, 0, 0, 1, 0, 0), kind="failed")
+        | of_envoy(CANARY, "first_attempts", total(0, 0, 2, 0, 0, 0, 0, 0), kind="unavailable")
     )
-    assert counts(window, "errors") == [(0, 10), (0, 10), (2, 12), (0, 10), (0, 10), (1, 11), (0, 10), (0, 10)]
-    kinds = [block.canary.known("errors").kinds for block in window.blocks]
-    assert kinds[2]["unavailable"] == 2
-    assert kinds[5]["in a stream or without a replica"] == 1
-
-
-def test_a_failed_request_is_not_counted_beside_its_failed_try():
-    window = seen(
-        fleet()
-        | of_envoy(CANARY, "attempts", total(0, 0, 1, 0, 0, 0, 0, 0), kind="failed")
-        | of_envoy(CANARY, "requests", total(0, 0, 0, 1, 0, 0, 0, 0), kind="failed")
-    )
-    assert [bad for bad, _ in counts(window, "errors")] == [0, 0, 1, 0, 0, 0, 0, 0]
+    assert counts(window, "errors") == [(0, 10), (0, 10), (2, 12), (0, 10), (0, 10), (0, 10), (0, 10), (0, 10)]
+    assert window.blocks[2].canary.known("errors").kinds == {"unavailable": 2}
 
 
 def test_overload_and_clients_that_leave_are_no_errors():
     window = seen(
         fleet()
-        | of_envoy(CANARY, "attempts", steady(4), kind="overloaded")
-        | of_envoy(CANARY, "attempts", steady(3), kind="aborted")
+        | of_envoy(CANARY, "first_attempts", steady(4), kind="overloaded")
+        | of_envoy(CANARY, "first_attempts", steady(3), kind="aborted")
     )
     assert counts(window, "errors") == [(0, 17)] * 8
 
@@ -122,7 +113,7 @@ def test_more_bad_outputs_than_answers_so_far_are_still_counted():
 
 def test_the_first_error_that_an_envoy_ever_counts_is_counted():
     """Envoy has no series for what has not happened yet."""
-    late = of_envoy(CANARY, "attempts", (None, None, None, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0), kind="cut")
+    late = of_envoy(CANARY, "first_attempts", (None, None, None, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0), kind="cut")
     assert [bad for bad, _ in counts(seen(fleet() | late), "errors")] == [0, 0, 1, 0, 0, 0, 0, 0]
 
 
@@ -301,20 +292,6 @@ def test_without_the_gateway_engines_alone_are_counted():
     assert counts(window, "errors") == [None] * 8
 
 
-def three_stable_pods(series: dict) -> dict:
-    """So that a pod of each revision carries the same."""
-    third = {key: values for key, values in series.items() if key.process == POD[STABLE]}
-    found = dict(series)
-    for number in range(3):
-        for key, values in third.items():
-            pod = key._replace(process=f"chat-{STABLE}-6f4-{number}")
-            found[pod] = values if key.part == "born" else tuple(value / 3 for value in values)
-    return {key: values for key, values in found.items() if key.process != POD[STABLE]}
-
-
-SERVING = {POD[CANARY]: 0.0, **{f"chat-{STABLE}-6f4-{number}": 0.0 for number in range(3)}}
-
-
 def test_an_equal_canary_passes_and_a_slow_one_fails():
     equal = three_stable_pods(fleet(blocks=40))
     verdict = judge(seen(equal, serving=SERVING), config=CONFIG)
@@ -326,7 +303,7 @@ def test_an_equal_canary_passes_and_a_slow_one_fails():
 
 
 def test_a_canary_that_fails_beyond_its_limit_is_named_with_its_faults():
-    failing = of_envoy(CANARY, "attempts", steady(3, blocks=40), kind="unreachable")
+    failing = of_envoy(CANARY, "first_attempts", steady(3, blocks=40), kind="unreachable")
     verdict = judge(seen(three_stable_pods(fleet(blocks=40)) | failing, serving=SERVING), config=CONFIG)
     assert (verdict.outcome, verdict.reason) == ("Fail", "LimitExceeded")
     assert "(120 unreachable)" in verdict.message

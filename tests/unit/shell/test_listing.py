@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from modelfleet.adapters.errors import Gone
+from modelfleet.adapters.errors import Gone, Transient
 from modelfleet.core import names
 from modelfleet.shell.cache import Cache
 from modelfleet.shell.listing import Listing
@@ -47,6 +47,10 @@ class Api:
         return found
 
 
+def node(name: str) -> dict[str, Any]:
+    return {"kind": "Node", "metadata": {"name": name}, "status": {"allocatable": {"nvidia.com/gpu": "8"}}}
+
+
 def pods(cache: Cache) -> list[str]:
     return [r.name for r in cache.records(KEY, kind="Pod", uid="u1")]
 
@@ -75,6 +79,7 @@ async def test_what_a_watch_shows_during_the_listing_stays() -> None:
 
 async def test_it_tells_while_something_cannot_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelfleet.shell.listing.REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("modelfleet.shell.listing.RETRY_SECONDS", 0.001)
     cache, api = Cache(), Api(fleet())
     told: asyncio.Queue[str] = asyncio.Queue()
 
@@ -93,5 +98,38 @@ async def test_it_tells_while_something_cannot_be_listed(monkeypatch: pytest.Mon
         while await told.get():
             pass  # what was refused before
     assert KEY in cache.fleet
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_a_node_that_vanished_unseen_is_dropped_and_wakes_who_waits() -> None:
+    cache, api = Cache(), Api(node("a"), node("b"))
+    listing = Listing(kube=api, cache=cache, namespaces=("",), read_nodes=True)  # type: ignore[arg-type]
+    cache.waiting.add(KEY)
+    assert await listing.refresh() == set()
+    api.objects.pop()
+    api.on_list = lambda kind: cache.observe(node("new")) if kind == "Node" else None
+    assert await listing.refresh() == {KEY}
+    assert set(cache.nodes) == {"a", "new"}
+
+
+async def test_a_listing_that_timed_out_is_tried_again_soon_and_names_no_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelfleet.shell.listing.REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("modelfleet.shell.listing.RETRY_SECONDS", 0.001)
+    cache, api = Cache(), Api(fleet())
+    told: asyncio.Queue[str] = asyncio.Queue()
+    failures = iter(range(3))
+
+    def fail(_: str) -> None:
+        if next(failures, None) is not None:
+            monkeypatch.setattr("modelfleet.shell.listing.REFRESH_SECONDS", 300.0)
+            raise Transient("timed out")
+
+    api.on_list = fail
+    listing = Listing(kube=api, cache=cache, namespaces=("",), read_nodes=False)  # type: ignore[arg-type]
+    keeping = asyncio.create_task(listing.keep(queue=WorkQueue(clock=lambda: 0.0), tell=told.put_nowait))
+    async with asyncio.timeout(10):
+        assert not await told.get()
+    assert next(failures, None) is None, "it failed before"
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)

@@ -30,6 +30,7 @@ _OF_GATEWAY: Final[Mapping[str, Part]] = {
     measures.STARTED.name: "started",
     measures.ATTEMPTS_STARTED.name: "attempts_started",
     measures.ATTEMPTS.name: "attempts",
+    measures.FIRST_ATTEMPTS.name: "first_attempts",
     measures.REQUESTS.name: "requests",
 }
 _OF_ENGINE: Final[Mapping[str, Part]] = {FINISHED: "finished", GENERATED: "generated", BORN: "born"}

@@ -11,7 +11,13 @@ from modelfleet.core.judgement.series import BORN, FINISHED, GENERATED, HISTOGRA
 from modelfleet.core.routing import measures
 
 REASON: Final = "finished_reason"
-_OF_GATEWAY: Final = (measures.STARTED, measures.ATTEMPTS_STARTED, measures.ATTEMPTS, measures.REQUESTS)
+_OF_GATEWAY: Final = (
+    measures.STARTED,
+    measures.ATTEMPTS_STARTED,
+    measures.ATTEMPTS,
+    measures.FIRST_ATTEMPTS,
+    measures.REQUESTS,
+)
 
 
 def of_gateway(question: Question) -> str:

@@ -19,6 +19,9 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "TemplateInvalid": "Correct the field of spec.template that the message names; the running revision serves on.",
         "SpecInvalid": "Correct the field that the message names and apply again; the running revision serves on.",
         "NameTaken": "Rename or delete the object that the message names, or rename the LLMDeployment: another's object is never written.",
+        "GatewayRequired": "Enable the chart's gateway, set spec.routing.provider to GatewayAPI, or choose strategy RollingUpdate.",
+        "WindowInvalid": "Correct spec.rollout.window as the message says; the running revision serves on.",
+        "QueryInvalid": "Correct the query of spec.rollout.analysis.metrics that the message names.",
         "ImageUnknown": "Set spec.engine.image, or engineImages in the chart's values.",
         # Ready
         "ReplicasLoading": "Wait: the message says for what; a replica is ready when it has generated one token. `kubectl get pods -w` shows it.",
@@ -46,6 +49,9 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "RouteNotOurs": "Rename or delete the HTTPRoute of this name, or rename the LLMDeployment: another's route is never written.",
         "RouteRefused": "Correct the part of spec.routing.gatewayAPI that the message names; the last route stays in use.",
         "AwaitingGateway": "Check that the Gateway in spec.routing.gatewayAPI.parentRefs exists and that its controller runs.",
+        # Degraded, beside what failed replicas say
+        "RolledBack": "Read status.rollout.analysis for the cause, then revert or correct the spec; until it changes the old revision serves.",
+        "Aborted": "Revert or correct the spec; until it changes the old revision serves.",
         # Drifted, Suspended
         "TemplateEdited": "Change the LLMDeployment instead of its Deployment: the stored template is put back.",
         "Suspended": "Set spec.suspend to false when ModelFleet should act again; serving goes on meanwhile.",

@@ -26,6 +26,7 @@ from modelfleet.cli.advice import ADVICE
 from modelfleet.cli.conditions_doc import condition_rows, decision_rows
 from modelfleet.cli.main import app
 from modelfleet.cli.operations import GATEWAY_METRICS, environment_of, metric_rows
+from modelfleet.core.failures import ADVICE as FAILURES
 from modelfleet.core.routing import measures
 
 Row = tuple[str, ...]
@@ -72,8 +73,10 @@ def pages() -> dict[str, str]:
         "conditions.md": _page(
             "Conditions, decisions and Events",
             "Conditions say what holds now. `status.decisions` keeps the last ten changes. Each decision is also an Event with"
-            " its reason, and so is a condition that turns for the worse. What to do is under [reasons](reasons.md).",
+            " its reason, and so is a condition that turns for the worse. What to do is under [reasons](reasons.md), and under"
+            " [runbooks](../runbooks/README.md) for what holds a rollout.",
             f"## Conditions\n\n{_table(('type', 'reasons'), condition_rows())}\n\n"
+            f"The reason of a failed replica is one of {', '.join(f'`{reason}`' for reason in sorted(FAILURES))}.\n\n"
             f"## Decisions\n\n{_table(('kind', 'reasons'), decision_rows())}",
         ),
         "cli.md": _page(
@@ -117,7 +120,8 @@ def _envoy_metrics() -> str:
         " tenant that uses it, until Envoy restarts. Requests that are refused for their key or their form are not in these,"
         " but in Envoy's own `envoy_http_downstream_rq_xx`. Times are in milliseconds.\n\n"
         f"The operator reads the requests and the tries to judge a rollout: `{measures.STARTED.name}` is the arrival rate by"
-        " which it compares the load of the two revisions, and finds a canary that hangs. The autoscaler does not use it:"
+        f" which it compares the load of the two revisions, and finds a canary that hangs; `{measures.FIRST_ATTEMPTS.name}`"
+        " has the errors, without retries of requests that the other revision could not answer. The autoscaler uses neither:"
         " it counts what waits and runs in the engines.\n\n"
         f"{_table(('metric', 'type', 'labels', 'meaning'), measured)}\n\n"
         f"## Outcomes\n\n{_table(('outcome', 'meaning'), outcomes)}\n\n{ACCESS_LINES}"

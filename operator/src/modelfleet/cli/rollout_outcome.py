@@ -41,7 +41,7 @@ def outcome(obj: Json) -> Outcome | None:
         return None
     if problem := _no_way_on(status):
         return Outcome(good=False, message=problem)
-    if position(status) and not promoted:
+    if (position(status) and not promoted) or _may_switch_back(obj):
         return None
     if override := rollout.get("override"):
         return Outcome(good=override.get("reason") == "RollbackTo", message=instead(override))
@@ -50,6 +50,12 @@ def outcome(obj: Json) -> Outcome | None:
     starting = progressing.get("status", "False") != "False" and not promoted
     told = f"{serving(status) or 'the newest revision'} has taken over"
     return None if starting else Outcome(good=True, message=told)
+
+
+def _may_switch_back(obj: Json) -> bool:
+    """Whether a switch of two whole sets is still judged, and a broken limit takes it back without a person."""
+    on_failure = ((obj.get("spec") or {}).get("rollout") or {}).get("onFailure", "Rollback")
+    return bool(rollout_of(obj).get("watching")) and on_failure == "Rollback"
 
 
 def _no_way_on(status: Json) -> str:

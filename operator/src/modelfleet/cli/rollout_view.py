@@ -122,7 +122,8 @@ def standing(rollout: Json, *, now: datetime | None = None) -> Iterator[str]:
     elif rollout.get("stepStartedAt"):
         yield f"At this step{_since(rollout['stepStartedAt'], now=now)}"
     if rollout.get("paused") or rollout.get("hold") == "ManualPause":
-        yield "Waits for you: `rollout promote` goes to the next step, `rollout resume` on, `rollout abort` back"
+        resume = ", `rollout resume` on" if rollout.get("paused") else ""
+        yield f"Waits for you: `rollout promote` goes to the next step{resume}, `rollout abort` back"
     if rollout.get("full"):
         yield "promote-full was asked for: goes to 100 % without further steps and verdicts"
     if rollout.get("plan"):

@@ -23,10 +23,9 @@ class Allowance:
     hard: int = 0
 
 
-def allowance(snapshot: Snapshot) -> Allowance:
-    """Find the tightest limit."""
-    spec = snapshot.spec
-    each = spec.devices_per_replica if spec else 0
+def allowance(snapshot: Snapshot, *, revision: str = "") -> Allowance:
+    """Find the tightest limit, in replicas of a revision; of the one that the spec asks for by default."""
+    spec, each = snapshot.spec, per_replica(snapshot, revision=revision)
     if spec is None or not each:
         return Allowance()
     limits = [(f"quota {quota.quota}", quota.left, quota.hard) for quota in snapshot.quotas]
@@ -37,19 +36,20 @@ def allowance(snapshot: Snapshot) -> Allowance:
     return min(found, key=lambda one: one.replicas, default=Allowance())
 
 
-def free(snapshot: Snapshot) -> int | None:
+def free(snapshot: Snapshot, *, revision: str = "") -> int | None:
     """Count the replicas that free devices could hold, and that may be asked for; None when that is unknown."""
-    limit = allowance(snapshot).replicas
-    if not snapshot.spec or not snapshot.spec.devices_per_replica:
+    each, limit = per_replica(snapshot, revision=revision), allowance(snapshot, revision=revision).replicas
+    if snapshot.spec is None or not each:
         return UNLIMITED
     if snapshot.free_gpus is None:
         return None if limit else 0
-    return min(snapshot.free_gpus, limit)
+    # Nodes were asked for replicas of the spec's size.
+    return min(snapshot.free_gpus * (snapshot.spec.devices_per_replica or each) // each, limit)
 
 
-def lack(snapshot: Snapshot, *, replicas: int = 1) -> str:
+def lack(snapshot: Snapshot, *, replicas: int = 1, revision: str = "") -> str:
     """Say who does not allow so many more replicas, such as `quota gpus leaves 0 of 4 nvidia.com/gpu`; empty when all do."""
-    found = allowance(snapshot)
+    found = allowance(snapshot, revision=revision)
     if snapshot.spec is None or found.replicas >= replicas:
         return ""
     return f"{found.by} leaves {found.left} of {found.hard} {snapshot.spec.accelerator.resource}"
@@ -62,14 +62,15 @@ def held(snapshot: Snapshot) -> int:
     alive = Counter(r.revision for r in there if not r.terminating)
     leaving = Counter(r.revision for r in there if r.terminating)
     return sum(
-        _each(snapshot, revision=revision) * (max(asked.get(revision, 0), alive[revision]) + leaving[revision])
+        per_replica(snapshot, revision=revision) * (max(asked.get(revision, 0), alive[revision]) + leaving[revision])
         for revision in asked.keys() | alive.keys() | leaving.keys()
     )
 
 
-def _each(snapshot: Snapshot, *, revision: str) -> int:
+def per_replica(snapshot: Snapshot, *, revision: str) -> int:
     """Count the devices of one replica of a revision, which may be others than today's spec asks for."""
-    assert snapshot.spec is not None  # noqa: S101 - see allowance()
+    if snapshot.spec is None:
+        return 0
     resource = snapshot.spec.accelerator.resource
     templates = {stored.revision: stored.template for stored in snapshot.stored}
     templates |= {workload.revision: workload.template for workload in snapshot.workloads}

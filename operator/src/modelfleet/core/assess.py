@@ -15,6 +15,7 @@ from modelfleet.core.judgement.verdict import StepVerdict
 from modelfleet.core.judgement.window import Measurement, window
 from modelfleet.core.rollout import memory as remembered
 from modelfleet.core.rollout.memory import Memory
+from modelfleet.core.rollout.replicas import living
 from modelfleet.core.rollout.stages import ALL, FROM_GATEWAY, Stage, limited, stages
 from modelfleet.core.routing.provider import provider
 from modelfleet.core.world import Replica, Snapshot
@@ -127,7 +128,7 @@ def _window(snapshot: Snapshot, *, measured: Measurement, memory: Memory, stage:
     """Take what was measured at present; a container that dies before any scrape shows only in Kubernetes."""
     asked, found = measured.asked, measured.window
     restarts = {
-        revision: sum(r.restarts for r in snapshot.replicas if r.revision == revision)
+        revision: sum(_restarts(r, since=asked.since) for r in snapshot.replicas if r.revision == revision)
         for revision in (asked.canary, asked.stable)
     }
     return replace(
@@ -137,7 +138,19 @@ def _window(snapshot: Snapshot, *, measured: Measurement, memory: Memory, stage:
         last=stage.last,
         canary_restarts=max(found.canary_restarts, restarts[asked.canary]),
         stable_restarts=max(found.stable_restarts, restarts[asked.stable]),
+        canary_replicas=len(living(snapshot.replicas, revision=asked.canary)),
     )
+
+
+def _restarts(replica: Replica, *, since: float) -> int:
+    """Count a replica's restarts in the window, as far as its pod tells: how many in all, and when the last one was.
+
+    A container that had been up since before the window has restarted once in it.
+    """
+    began, ended = replica.last_run
+    if ended < since:
+        return 0
+    return replica.restarts if began >= since else min(1, replica.restarts)
 
 
 def config(spec: LLMDeploymentSpec, *, gateway: bool) -> Config:

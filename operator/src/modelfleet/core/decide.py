@@ -48,7 +48,7 @@ def decide(snapshot: Snapshot) -> Plan:
     unplaced = any(not r.scheduled and not r.terminating and not r.failed for r in snapshot.replicas)
     reasons = (*wanted.reasons, *repair_reasons, *rollout.reasons)
     status, told = report.report(snapshot, wanted=wanted, rollout=rollout, drifted=bool(repairs), reasons=reasons)
-    times = [progress.look_again_in(snapshot, said=status.get("rollout") or {})]
+    times = [progress.look_again_in(snapshot, revision=rollout.revision, said=status.get("rollout") or {})]
     times += [RETRY_CAPACITY_SECONDS if rollout.targets.hold or unplaced else None]
     times += [ASK_ENVOYS_SECONDS if unconfirmed(snapshot) else None, handover.look_again_in(snapshot)]
     times += [rollout.again_in]
@@ -80,6 +80,7 @@ def _course(snapshot: Snapshot, *, wanted: Demand) -> Course:
             memory=replace(memory, analysis=shown(verdict)) if verdict else memory,
             action=wishes.parse(snapshot.annotations.get(wishes.ANNOTATION)),
             known=frozenset(s.revision for s in snapshot.stored) | {w.revision for w in snapshot.workloads},
+            ready=frozenset(r.revision for r in snapshot.replicas if r.ready and not r.terminating),
             staged=in_stages,
             suspended=snapshot.spec.suspend,
             regretted=failed if by_itself else "",

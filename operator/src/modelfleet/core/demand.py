@@ -5,7 +5,8 @@ Must not split them over revisions: `rollout/` does.
 
 from dataclasses import dataclass, replace
 
-from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
+from modelfleet.core import names
+from modelfleet.core.allowance import per_replica
 from modelfleet.core.plan import Reason
 from modelfleet.core.scaling.target import (
     MetricTarget,
@@ -63,7 +64,7 @@ def _inputs(snapshot: Snapshot, *, current: int) -> ScalingInputs:
     spec = snapshot.spec
     assert spec is not None  # noqa: S101 - see demand()
     assert spec.scaling is not None  # noqa: S101 - see demand()
-    most, affordable = spec.scaling.max_replicas, _within_budget(spec)
+    most, affordable = spec.scaling.max_replicas, _within_budget(snapshot)
     cut = affordable is not None and affordable < most
     return ScalingInputs(
         now=snapshot.now,
@@ -85,11 +86,19 @@ def _inputs(snapshot: Snapshot, *, current: int) -> ScalingInputs:
     )
 
 
-def _within_budget(spec: LLMDeploymentSpec) -> int | None:
-    """Count the replicas that maxGPUs pays for, 1 at least as admission sees to it; None without such a budget."""
-    if spec.scaling is None or spec.scaling.max_gpus is None or not spec.devices_per_replica:
+def _within_budget(snapshot: Snapshot) -> int | None:
+    """Count the replicas that maxGPUs pays for, 1 at least as admission sees to it; None without such a budget.
+
+    While others than the spec's revision run, it is their devices that count: who serves is not taken away for a
+    revision that needs more of them and does not serve yet. How many of those may start, `allowance.py` says.
+    """
+    spec = snapshot.spec
+    if spec is None or spec.scaling is None or spec.scaling.max_gpus is None:
         return None
-    return max(1, spec.scaling.max_gpus // spec.devices_per_replica)
+    revision = names.revision_hash(spec=snapshot.raw_spec, annotations=snapshot.annotations)
+    others = {w.revision for w in snapshot.workloads if w.replicas and w.revision != revision}
+    each = min(per_replica(snapshot, revision=one) for one in others or {revision})
+    return max(1, spec.scaling.max_gpus // each) if each else None
 
 
 def _explain(snapshot: Snapshot, *, result: ScalingResult, current: int) -> Demand:

@@ -55,3 +55,13 @@ def quantity(value: Any) -> Decimal | str:
         return Decimal(digits) * SUFFIXES[suffix]
     except (InvalidOperation, KeyError):
         return text
+
+
+def count(value: Any) -> int:
+    """Read how many devices a quantity says; none where it is no number.
+
+    >>> count("1k"), count("2"), count("some")
+    (1000, 2, 0)
+    """
+    found = quantity(value)
+    return int(found) if isinstance(found, Decimal) and found.is_finite() else 0

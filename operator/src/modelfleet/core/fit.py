@@ -98,4 +98,6 @@ def _takes(node: Node, choice: NodeChoice, *, resource: str) -> bool:
 
 def _may_take(node: Node, claim: Claim) -> bool:
     allowed = claim.choice.allows(name=node.name, labels=node.labels)
+    # A claim that is larger than any node waits for ever, and must keep nobody else waiting.
+    allowed = allowed and node.allocatable.get(claim.resource, 0) >= claim.count
     return allowed and _takes(node, claim.choice, resource=claim.resource)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from modelfleet.core import names
+from modelfleet.core.drift import count
 from modelfleet.core.fit import Claim, Node
 from modelfleet.core.scheduling import ANYWHERE, node_choice
 from modelfleet.core.world import Job, LastWords, OwnedObject, Replica, StoredRevision, Workload
@@ -30,7 +31,8 @@ def replica(pod: Json) -> Replica:
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     ready = conditions.get("Ready", {}).get("status") == "True"
     scheduled = conditions.get("PodScheduled", {})
-    waiting, message, restarts = _trouble(status)
+    unready_since = 0.0 if ready else epoch(conditions.get("Ready", {}).get("lastTransitionTime"))
+    waiting, message, container = _trouble(status, unready_since=unready_since)
     if scheduled.get("reason") == "Unschedulable":
         waiting, message = "Unschedulable", scheduled.get("message", "")
     return Replica(
@@ -47,7 +49,8 @@ def replica(pod: Json) -> Replica:
         message=message,
         stage=_stage(status, conditions=conditions),
         got_on_at=_got_on(status, conditions=conditions),
-        restarts=restarts,
+        restarts=int(container.get("restartCount", 0)),
+        last_run=_last_run(container),
         created_at=epoch(meta.get("creationTimestamp")),
         ready_since=epoch(conditions["Ready"].get("lastTransitionTime")) if ready else None,
         address=str(status.get("podIP") or ""),
@@ -63,22 +66,30 @@ def _moment(written: str | None) -> float:
         return 0.0
 
 
-def _trouble(status: Json) -> tuple[str, str, int]:
+def _trouble(status: Json, *, unready_since: float) -> tuple[str, str, Json]:
+    """Read why a pod is down, and by which container; one that runs and was ready since its start only misses a probe."""
     if status.get("phase") == "Failed":
-        return str(status.get("reason") or "Error"), str(status.get("message") or ""), 0
+        return str(status.get("reason") or "Error"), str(status.get("message") or ""), {}
     for container in status.get("containerStatuses") or ():
-        restarts = int(container.get("restartCount", 0))
         last = (container.get("lastState") or {}).get("terminated") or {}
         state = container.get("state") or {}
         if ended := state.get("terminated"):
-            return str(ended.get("reason", "Error")), str(ended.get("message", "")), restarts
+            return str(ended.get("reason", "Error")), str(ended.get("message", "")), container
         if waiting := state.get("waiting"):
             reason = str(waiting.get("reason", ""))
             told = last.get("message") or waiting.get("message") or ""
-            return ("OOMKilled" if last.get("reason") == "OOMKilled" else reason), str(told), restarts
-        if restarts and not container.get("ready"):
-            return str(last.get("reason", "Error")), str(last.get("message", "")), restarts
-    return "", "", 0
+            return ("OOMKilled" if last.get("reason") == "OOMKilled" else reason), str(told), container
+        loading = unready_since <= epoch((state.get("running") or {}).get("startedAt"))
+        if container.get("restartCount") and not container.get("ready") and loading:
+            return str(last.get("reason", "Error")), str(last.get("message", "")), container
+    return "", "", {}
+
+
+def _last_run(container: Json) -> tuple[float, float]:
+    """Read from when to when a container ran before its last start; one that could not be started has no length."""
+    last = (container.get("lastState") or {}).get("terminated") or {}
+    ended = epoch(last.get("finishedAt"))
+    return epoch(last.get("startedAt")) or ended, ended
 
 
 def _stage(status: Json, *, conditions: Json) -> Literal["", "Preparing", "Pulling", "Loading"]:
@@ -184,7 +195,7 @@ def node(body: Json) -> Node:
     return Node(
         name=body["metadata"]["name"],
         labels=body["metadata"].get("labels") or {},
-        allocatable={name: int(count) for name, count in allocatable.items() if "/" in name},
+        allocatable={name: count(amount) for name, amount in allocatable.items() if "/" in name},
         schedulable=not spec.get("unschedulable", False),
         taints=tuple((t["key"], t.get("value", ""), t["effect"]) for t in spec.get("taints") or ()),
     )
@@ -197,9 +208,9 @@ def claims(pod: Json) -> tuple[Claim, ...]:
     spec = pod["spec"]
     asked: dict[str, int] = {}
     for container in spec.get("containers") or ():
-        for name, count in ((container.get("resources") or {}).get("limits") or {}).items():
+        for name, amount in ((container.get("resources") or {}).get("limits") or {}).items():
             if "/" in name:
-                asked[name] = asked.get(name, 0) + int(count)
+                asked[name] = asked.get(name, 0) + count(amount)
     where = spec.get("nodeName", "")
     choice = ANYWHERE if where or not asked else node_choice(spec)
     return tuple(Claim(resource=name, count=n, node=where, choice=choice) for name, n in asked.items() if n)

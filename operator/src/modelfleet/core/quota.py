@@ -5,10 +5,9 @@ Read from the API's JSON. Must not know rollouts or nodes: it counts devices, as
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
-from modelfleet.core.drift import quantity
+from modelfleet.core.drift import count
 
 PREFIX = "requests."
 """Of an extended resource's key in a quota; Kubernetes knows no other for them."""
@@ -70,5 +69,5 @@ def left(quota: Quota, *, resource: str, claimed: int) -> Left | None:
 
 
 def _devices(amounts: Mapping[str, Any]) -> dict[str, int]:
-    named = {key.removeprefix(PREFIX): quantity(value) for key, value in amounts.items() if key.startswith(PREFIX)}
-    return {key: int(value) for key, value in named.items() if "/" in key and isinstance(value, Decimal)}
+    named = {key.removeprefix(PREFIX): count(value) for key, value in amounts.items() if key.startswith(PREFIX)}
+    return {key: value for key, value in named.items() if "/" in key}

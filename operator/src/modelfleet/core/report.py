@@ -136,7 +136,7 @@ def _conditions(
         _valid(snapshot, revision=revision),
         _ready(wanted=wanted.replicas, alive=alive, failure=failure),
         progressing,
-        _capacity(snapshot, targets=targets),
+        _capacity(snapshot, revision=revision, targets=targets),
         _metrics(snapshot, wanted=wanted),
         c.condition(
             c.DEGRADED,
@@ -172,7 +172,7 @@ def _ready(*, wanted: int, alive: Sequence[Replica], failure: Failure | None) ->
     return c.condition(c.READY, None, "ReplicasLoading", message)
 
 
-def _capacity(snapshot: Snapshot, *, targets: Targets) -> dict[str, Any]:
+def _capacity(snapshot: Snapshot, *, revision: str, targets: Targets) -> dict[str, Any]:
     spec = snapshot.spec
     assert spec is not None  # noqa: S101 - see report()
     if (
@@ -194,7 +194,8 @@ def _capacity(snapshot: Snapshot, *, targets: Targets) -> dict[str, Any]:
             found.message,
         )
     if targets.hold:
-        return c.condition(c.CAPACITY, False, "InsufficientGPU", progress.missing(snapshot))  # noqa: FBT003 - see condition()
+        message = progress.missing(snapshot, revision=revision, targets=targets)
+        return c.condition(c.CAPACITY, False, "InsufficientGPU", message)  # noqa: FBT003 - see condition()
     if spec.devices_per_replica and not snapshot.nodes_readable:
         return c.condition(c.CAPACITY, None, "NodesNotReadable", "the operator may not read nodes")
     return c.condition(c.CAPACITY, True, "Fits")  # noqa: FBT003 - see condition()

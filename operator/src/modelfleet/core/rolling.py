@@ -99,7 +99,7 @@ def roll(snapshot: Snapshot, *, revision: str, wanted: Demand) -> Rollout:
     if refusal(snapshot, revision=revision) and current is None:
         # The old revision goes on serving, and follows the demand, while the new one cannot even be rendered.
         return hold_old(snapshot, revision=revision, wanted=wanted)
-    inputs = _inputs(snapshot, current=current, olds=olds, wanted=wanted)
+    inputs = _inputs(snapshot, revision=revision, olds=olds, wanted=wanted)
     targets = _recreate(inputs) if spec.rollout.strategy == "Recreate" else next_targets(inputs)
     # A creation has no resourceVersion to be fenced by: beside others it starts empty, and only a Scale, which
     # an old leader cannot land, asks for devices.
@@ -139,15 +139,17 @@ def move(snapshot: Snapshot, *, revision: str, targets: Targets, first: int = 0)
     return tuple(actions)
 
 
-def hold_old(snapshot: Snapshot, *, revision: str, wanted: Demand) -> Rollout:
-    """Let what serves follow the demand while `revision` cannot start."""
+def hold_old(snapshot: Snapshot, *, revision: str, wanted: Demand, first: str = "") -> Rollout:
+    """Let what serves, `first` if it is there, follow the demand while `revision` cannot start."""
     olds = [w for w in snapshot.workloads if w.revision != revision]
-    serving = max(olds, key=lambda w: (w.replicas, w.name), default=None)
+    serving = max(olds, key=lambda w: (w.revision == first, w.replicas, w.name), default=None)
     if serving is None:
         return Rollout(revision=revision, stable=revision, targets=Targets(new=0, old=0))
-    target = min(wanted.replicas, serving.replicas + allowance(snapshot).replicas)
+    more = allowance(snapshot, revision=serving.revision).replicas
+    target = min(wanted.replicas, serving.replicas + more)
     actions = resize(snapshot, workload=serving, target=target)
-    targets = Targets(new=0, old=target)
+    hold = "InsufficientCapacity" if target == serving.replicas < wanted.replicas else ""
+    targets = Targets(new=0, old=target, hold=hold, short=serving.revision)
     return Rollout(revision=revision, stable=serving.revision, targets=targets, actions=actions)
 
 
@@ -214,10 +216,11 @@ def count(snapshot: Snapshot, *, revision: str) -> Count:
     )
 
 
-def _inputs(snapshot: Snapshot, *, current: Workload | None, olds: list[Workload], wanted: Demand) -> Inputs:
+def _inputs(snapshot: Snapshot, *, revision: str, olds: list[Workload], wanted: Demand) -> Inputs:
     spec = snapshot.spec
     assert spec is not None  # noqa: S101 - see roll()
-    mine = current.revision if current else ""
+    current = any(w.revision == revision for w in snapshot.workloads)
+    mine = revision if current else ""
     new = count(snapshot, revision=mine) if current else Count(replicas=0, ready=0)
     asked = sum(w.replicas for w in olds)
     old_pods = [r for r in snapshot.replicas if r.revision != mine and not r.failed]
@@ -232,8 +235,8 @@ def _inputs(snapshot: Snapshot, *, current: Workload | None, olds: list[Workload
         max_surge=spec.rollout.max_surge,
         max_unavailable=spec.rollout.max_unavailable,
         capacity=spec.rollout.capacity,
-        free=free(snapshot),
-        limit=allowance(snapshot).replicas,
+        free=free(snapshot, revision=revision),
+        limit=allowance(snapshot, revision=revision).replicas,
         claim_expired=claim_expired(snapshot, revision=mine),
     )
 

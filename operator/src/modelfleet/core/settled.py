@@ -4,6 +4,8 @@ From a Snapshot to the numbers of `rollout/settling.py`, and from their answer t
 a new revision forward. Must not hold any rule itself.
 """
 
+from dataclasses import replace
+
 from modelfleet.core import rolling
 from modelfleet.core.allowance import allowance, free
 from modelfleet.core.demand import Demand
@@ -29,7 +31,7 @@ def settle(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rollout:
     return Rollout(
         revision=course.stable,
         stable=course.stable,
-        targets=found.targets,
+        targets=replace(found.targets, short=course.stable),
         memory=found.memory,
         weights=course.weights(found.memory),
         phase=found.phase,
@@ -55,8 +57,8 @@ def _settling(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Settling
         others={revision: count(snapshot, revision=revision) for revision in sorted(live - {course.stable, ""})},
         weights=in_force(snapshot) or {},
         confirmed=confirmed(snapshot) or patience,
-        free=free(snapshot),
-        limit=allowance(snapshot).replicas,
+        free=free(snapshot, revision=course.stable),
+        limit=allowance(snapshot, revision=course.stable).replicas,
         claim_expired=claim_expired(snapshot, revision=course.stable),
     )
 

@@ -8,10 +8,11 @@ nobody without replicas. Must not hold any rule itself.
 from dataclasses import replace
 
 from modelfleet.core import evaluation, progress, rolling, settled
-from modelfleet.core.allowance import allowance, free, lack
+from modelfleet.core.allowance import allowance, free, lack, per_replica
 from modelfleet.core.assess import assess, shown
 from modelfleet.core.demand import Demand
 from modelfleet.core.failures import diagnose
+from modelfleet.core.judgement.question import countable
 from modelfleet.core.observe import epoch
 from modelfleet.core.plan import Action
 from modelfleet.core.rolling import Rollout, announce, as_is, claim_expired, count
@@ -74,20 +75,21 @@ def roll(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Rollout:
 def _proceed(snapshot: Snapshot, *, course: Course, wanted: Demand, current: bool) -> Rollout:
     look = _look(snapshot, course=course, wanted=wanted)
     step = proceed(look)
-    # Outside the change window nothing new starts; what has begun keeps its replicas.
+    # Outside the change window nothing new starts, and stable follows the demand; what has begun keeps its replicas.
     begins = look.open or current
+    kept = rolling.hold_old(snapshot, revision=course.target, wanted=wanted, first=course.stable)
     said = announce(snapshot, revision=course.target) if begins else ()
     return Rollout(
         revision=course.target,
         stable=course.target if step.promoted else course.stable,
-        targets=look.targets if begins else as_is(snapshot, revision=course.target),
+        targets=look.targets if begins else kept.targets,
         memory=_with_verdict(step, look=look),
         weights={course.target: ALL} if step.promoted else course.weights(step.memory),
         phase=step.phase,
         message=step.message,
         plan=_plan(snapshot, look=look),
         steps=0 if step.promoted else len(look.stages),
-        actions=(*_writes(snapshot, course=course, look=look), *step.actions) if begins else (),
+        actions=(*_writes(snapshot, course=course, look=look), *step.actions) if begins else kept.actions,
         reasons=(*course.reasons, *said, *step.reasons),
         again_in=step.again_in,
     )
@@ -103,8 +105,8 @@ def _plan(snapshot: Snapshot, *, look: Look) -> str:
         max_surge=rollout.max_surge,
         max_unavailable=rollout.max_unavailable,
         capacity=rollout.capacity,
-        free=free(snapshot),
-        limit=allowance(snapshot).replicas,
+        free=free(snapshot, revision=look.revision),
+        limit=allowance(snapshot, revision=look.revision).replicas,
         claim_expired=claim_expired(snapshot, revision=look.revision),
     )
     return outlook(
@@ -112,8 +114,11 @@ def _plan(snapshot: Snapshot, *, look: Look) -> str:
         step=min(look.memory.step, look.last_step),
         running=look.new.replicas,
         start_seconds=shortest_start(snapshot.replicas),
-        judged_seconds=rollout.analysis.min_seconds,
+        judged_seconds=countable(
+            seconds=rollout.analysis.min_seconds, interval_seconds=rollout.analysis.interval_seconds
+        ),
         way=way(seen, hold=look.targets.hold, whole=look.stage.whole).words,
+        fixed=rollout.canary.replicas if rollout.canary else "Proportional",
     )
 
 
@@ -156,8 +161,7 @@ def _look(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Look:
     plan = stages(spec.rollout, desired=wanted.replicas)
     if course.returning:
         plan = (replace(plan[-1], whole=False),)
-    fixed = spec.rollout.canary.replicas if spec.rollout.canary else "Proportional"
-    memory, plan = present(memory, plan=plan, desired=wanted.replicas, fixed=fixed)
+    memory, plan = present(memory, plan=plan, desired=wanted.replicas, rollout=spec.rollout)
     stage = plan[memory.step]
     course = replace(course, memory=memory)
     heard = confirmed(snapshot)
@@ -191,7 +195,10 @@ def _look(snapshot: Snapshot, *, course: Course, wanted: Demand) -> Look:
 
 def _lack(snapshot: Snapshot, *, course: Course, stage: Stage) -> str:
     begun = any(w.revision == course.target and w.replicas for w in snapshot.workloads)
-    return lack(snapshot, replicas=stage.new if stage.whole and not begun else 1) or "no device is free"
+    if blocked := progress.without_surge(snapshot, revision=course.target):
+        return blocked
+    wanted = stage.new if stage.whole and not begun else 1
+    return lack(snapshot, replicas=wanted, revision=course.target) or "no device is free"
 
 
 def _began(snapshot: Snapshot) -> float:
@@ -205,10 +212,10 @@ def _failure(snapshot: Snapshot, *, revision: str) -> str:
     down = [r for r in living(snapshot.replicas, revision=revision) if not r.ready and r.restarts > MOST_RESTARTS]
     if found := diagnose(down):
         return f"{found.reason} after {max(r.restarts for r in down)} restarts: {found.message}"
-    started = epoch((snapshot.status.get("rollout") or {}).get("progressedAt"))
-    limit = spec.rollout.progress_deadline_seconds
-    if started and snapshot.now - max(started, progress.got_on(snapshot, revision=revision)) > limit:
+    left = progress.seconds_left(snapshot, revision=revision, said=snapshot.status.get("rollout") or {})
+    if left is not None and left < 0:
         found = diagnose(living(snapshot.replicas, revision=revision))
+        limit = spec.rollout.progress_deadline_seconds
         return f"no new replica became ready within {limit} s" + (f": {found.message}" if found else "")
     return ""
 
@@ -221,6 +228,7 @@ def _targets(snapshot: Snapshot, *, course: Course, stage: Stage, wanted: int, h
     weight = min(memory.weight, (in_force(snapshot) or {}).get(course.target, 0))
     # With everything gone to the new one, the promotion decides how long stable stays warm.
     goal = share(desired=wanted, weight=weight) if weight < ALL else old.replicas
+    unlike = len({per_replica(snapshot, revision=one) for one in (course.target, course.stable)}) > 1
     return next_share(
         Share(
             desired=wanted,
@@ -234,8 +242,10 @@ def _targets(snapshot: Snapshot, *, course: Course, stage: Stage, wanted: int, h
             max_surge=spec.rollout.max_surge,
             max_unavailable=spec.rollout.max_unavailable,
             capacity=spec.rollout.capacity,
-            free=free(snapshot),
-            limit=allowance(snapshot).replicas,
+            free=free(snapshot, revision=course.target),
+            limit=allowance(snapshot, revision=course.target).replicas,
+            limit_old=allowance(snapshot, revision=course.stable).replicas if unlike else None,
+            free_old=free(snapshot, revision=course.stable),
             claim_expired=claim_expired(snapshot, revision=course.target),
         )
     )

@@ -6,6 +6,7 @@ Beside `report`, which puts it into the status, and `progress`, which words a ro
 from collections.abc import Mapping
 from typing import Any
 
+from modelfleet.api.v1alpha1.base import MESSAGE_LIMIT
 from modelfleet.core import conditions as c
 from modelfleet.core.assess import notes
 from modelfleet.core.failures import Failure
@@ -16,6 +17,7 @@ from modelfleet.core.world import Snapshot
 
 NEW = {"Canary": "canary", "BlueGreen": "preview"}
 """What the revision that takes over is called, by strategy."""
+MOST_RESULTS, MOST_NOTES = 32, 8
 
 
 def role(snapshot: Snapshot, *, revision: str, rollout: Rollout) -> str:
@@ -52,7 +54,19 @@ def said(snapshot: Snapshot, *, rollout: Rollout, progress: Mapping[str, Any]) -
         gateway = provider(snapshot.spec, gateway_url=snapshot.settings.gateway_url) == "Gateway"
         if noted := list(notes(snapshot.spec, gateway=gateway)):
             told["analysis"] = told.get("analysis", {}) | {"notes": noted}
-    return told
+    return {key: _bounded(value) for key, value in told.items()}
+
+
+def _bounded(value: Any, *, most: int = MOST_RESULTS) -> Any:
+    """Cut what is longer than the API takes: a status that is refused would hide, and forget, everything."""
+    match value:
+        case str():
+            return value[:MESSAGE_LIMIT]
+        case list():
+            return [_bounded(one) for one in value[:most]]
+        case dict():
+            return {k: _bounded(v, most=MOST_NOTES if k == "notes" else MOST_RESULTS) for k, v in value.items()}
+    return value
 
 
 def progressing(rollout: Rollout) -> dict[str, Any] | None:

@@ -52,6 +52,9 @@ class Replica:
     got_on_at: float = 0.0
     """When it last came a stage further on its first way to ready: a node, its init containers, the image; 0 if never."""
     restarts: int = 0
+    """How often the container that is down was started again; 0 while none is, also where only a probe is missed."""
+    last_run: tuple[float, float] = (0.0, 0.0)
+    """From when to when that container ran before it was started again last."""
     created_at: float = 0.0
     ready_since: float | None = None
     in_flight: float | None = None

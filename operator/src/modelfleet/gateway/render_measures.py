@@ -56,7 +56,8 @@ def request_logs() -> list[Any]:
     """Render what the listener counts and writes when a request ends."""
     known, streamed = _noted("tenant"), [_noted("begun"), _noted("stream", of=True)]
     no_host = _all([{"response_flag_filter": {"flags": ["UH"]}}, _tried("1")])
-    never_tried = {"or_filter": {"filters": [_tried(None), no_host]}}
+    no_replica = _all([_status(503), _any([_tried(None), no_host])])
+    shown_by_no_try = _any([_all([_noted("verdict", of="error"), _tried("1")]), no_replica])
     return [
         _counts(_counter(measures.REQUESTS), when=[known]),
         _counts(_counter(measures.REQUESTS, of=_BY_HEADER), when=[{"response_flag_filter": {"flags": ["RL"]}}]),
@@ -66,7 +67,8 @@ def request_logs() -> list[Any]:
             _counts(_counter(measure, value=_KNOWN.format(key)), when=[_noted(key)])
             for measure, key in ((measures.INPUT_TOKENS, "usage:input"), (measures.OUTPUT_TOKENS, "usage:output"))
         ),
-        _counts(_counter(measures.STARTED), when=[known, _status(503), never_tried]),
+        _counts(_counter(measures.STARTED), when=[known, no_replica]),
+        _counts(_counter(measures.FIRST_ATTEMPTS), when=[known, shown_by_no_try]),
         _line(),
     ]
 
@@ -74,11 +76,14 @@ def request_logs() -> list[Any]:
 def try_logs() -> list[Any]:
     """Render what the router counts when a try of an engine begins and ends."""
     unconnected = _all([_types(ENDED), {"response_flag_filter": {"flags": ["UF", "UO"]}}])
-    began = {"or_filter": {"filters": [_types(BEGAN), unconnected]}}
+    began = _any([_types(BEGAN), unconnected])
     return [
         _counts(_counter(measures.STARTED, of=_BY_HEADER), when=[began, _tried("1")]),
         _counts(_counter(measures.ATTEMPTS_STARTED, of=_BY_HEADER), when=[began]),
         _counts(_counter(measures.ATTEMPTS, of=_BY_HEADER, ending=_ENDING_OF_TRY), when=[_types(ENDED)]),
+        _counts(
+            _counter(measures.FIRST_ATTEMPTS, of=_BY_HEADER, ending=_ENDING_OF_TRY), when=[_types(ENDED), _tried("1")]
+        ),
         _counts(_running(measures.IN_FLIGHT), when=[_types(BEGAN, ENDED)]),
     ]
 
@@ -173,6 +178,10 @@ def _all(filters: list[Json]) -> Json:
     return filters[0] if len(filters) == 1 else {"and_filter": {"filters": filters}}
 
 
+def _any(filters: list[Json]) -> Json:
+    return {"or_filter": {"filters": filters}}
+
+
 def _types(*types: str) -> Json:
     return {"log_type_filter": {"types": list(types)}}
 
@@ -189,8 +198,10 @@ def _tried(times: str | None) -> Json:
     return {"header_filter": {"header": {"name": headers.ATTEMPT, **match}}}
 
 
-def _noted(key: str, *, of: bool | None = None) -> Json:
+def _noted(key: str, *, of: bool | str | None = None) -> Json:
     """Hold for requests of which the filters noted this; nothing that a client says gets there by itself."""
-    value = {"present_match": True} if of is None else {"bool_match": of}
+    value: Json = {"present_match": True} if of is None else {"bool_match": of}
+    if isinstance(of, str):
+        value = {"string_match": {"exact": of}}
     matcher = {"filter": headers.METADATA, "path": [{"key": part} for part in key.split(":")], "value": value}
     return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}

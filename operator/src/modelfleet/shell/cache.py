@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from modelfleet.api.v1alpha1.spec import Accelerator
 from modelfleet.core import names, observe, quota
 from modelfleet.core.fit import Claim, Node
 from modelfleet.core.quota import Quota
@@ -16,6 +17,8 @@ from modelfleet.shell.devices import Devices
 from modelfleet.shell.queue import Key
 
 Record = Replica | Workload | StoredRevision | Job | OwnedObject
+DEVICE = Accelerator().resource
+"""What a replica gets where the spec names no other."""
 READERS = {
     "Pod": observe.replica,
     "Deployment": observe.workload,
@@ -43,8 +46,8 @@ class Cache:
 
     fleet: dict[Key, dict[str, Any]] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
-    quotas: dict[Key, Quota] = field(default_factory=dict)
-    """By namespace and name; only those that limit devices."""
+    quotas: dict[str, dict[str, Quota]] = field(default_factory=dict)
+    """By namespace, then name; only those that limit devices."""
     waiting: set[Key] = field(default_factory=set)
     """Who waits for a free device: woken when a node changes or a pod goes."""
     devices: Devices = field(default_factory=Devices)
@@ -55,15 +58,13 @@ class Cache:
         """Take in one object; returns the LLMDeployment that it concerns, None for a node or quota."""
         kind, meta = body["kind"], body["metadata"]
         if kind == "Node":
-            self.nodes.pop(meta["name"], None)
-            if not deleted:
+            if deleted:
+                self.nodes.pop(meta["name"], None)
+            else:
                 self.nodes[meta["name"]] = observe.node(body)
             return None
         if kind == "ResourceQuota":
-            where = (meta["namespace"], meta["name"])
-            self.quotas.pop(where, None)
-            if not deleted and (found := quota.read(body)) is not None:
-                self.quotas[where] = found
+            self._set_quota(meta["namespace"], meta["name"], None if deleted else quota.read(body))
             return None
         if kind == names.KIND:
             return self._observe_fleet(body, deleted=deleted)
@@ -106,7 +107,7 @@ class Cache:
         if kind == names.KIND:
             return {body["metadata"]["uid"] for body in self.fleet.values()}
         if kind == "ResourceQuota":
-            return {one.uid for one in self.quotas.values()}
+            return {one.uid for place in self.quotas.values() for one in place.values()}
         return {entry.uid for place in self._owned.values() for (k, _), entry in place.items() if k == kind}
 
     def drop(self, *, kind: str, known: set[str]) -> set[Key]:
@@ -115,9 +116,10 @@ class Cache:
             gone = [body for body in self.fleet.values() if body["metadata"]["uid"] in known]
             return {self._observe_fleet(body, deleted=True) for body in gone}
         if kind == "ResourceQuota":
-            vanished = {where: one for where, one in self.quotas.items() if one.uid in known}
-            self.quotas = {where: one for where, one in self.quotas.items() if where not in vanished}
-            return {key for key in self.waiting if key[0] in {one.namespace for one in vanished.values()}}
+            vanished = [one for place in self.quotas.values() for one in place.values() if one.uid in known]
+            for one in vanished:
+                self._set_quota(one.namespace, one.name, None)
+            return {key for key in self.waiting if key[0] in {one.namespace for one in vanished}}
         concerned = set()
         for key, place in list(self._owned.items()):
             for where in [at for at, entry in place.items() if at[0] == kind and entry.uid in known]:
@@ -125,9 +127,24 @@ class Cache:
                 concerned.add(key)
         return concerned
 
+    def drop_nodes(self, gone: Mapping[str, Node]) -> set[Key]:
+        """Drop the nodes that are still the ones given; returns the LLMDeployments that wait for a device."""
+        vanished = [name for name, node in gone.items() if self.nodes.get(name) is node]
+        for name in vanished:
+            del self.nodes[name]
+        return set(self.waiting) if vanished else set()
+
     def quotas_of(self, namespace: str) -> list[Quota]:
         """Give the quotas of a namespace that limit devices."""
-        return [one for one in self.quotas.values() if one.namespace == namespace]
+        return list(self.quotas.get(namespace, {}).values())
+
+    def _set_quota(self, namespace: str, name: str, found: Quota | None) -> None:
+        place = self.quotas.setdefault(namespace, {})
+        place.pop(name, None)
+        if found is not None:
+            place[name] = found
+        if not place:
+            del self.quotas[namespace]
 
     def forget(self, key: Key, *, kind: str, name: str) -> None:
         """Drop an object that turned out to be gone."""
@@ -145,7 +162,7 @@ class Cache:
 
     def _count_devices(self, key: Key) -> None:
         place = self._owned.get(key, {})
-        self.devices.put(key, _claims(place), kept=_kept(place, desired=_desired(self.fleet.get(key, {}))))
+        self.devices.put(key, _claims(place), kept=_kept(place, body=self.fleet.get(key, {})))
 
     def records(self, key: Key, *, kind: str, uid: str) -> Iterator[Any]:
         """Give the records of one kind that belong to the LLMDeployment with this UID.
@@ -184,24 +201,25 @@ def _claims(entries: Mapping[tuple[str, str], _Entry]) -> Iterator[Claim]:
             yield from (replace(claim, times=lag) for claim in observe.template_claims(entry.record.template))
 
 
-def _kept(entries: Mapping[tuple[str, str], _Entry], *, desired: int) -> Iterator[Claim]:
-    """Give the devices of replicas that are wanted and that nobody asks for at this moment of a rollout."""
-    workloads = [entry.record for (kind, _), entry in entries.items() if kind == "Deployment"]
-    if workloads and desired:
-        template = max(workloads, key=lambda workload: workload.replicas).template
-        asked: dict[str, int] = defaultdict(int)
-        for claim in _claims(entries):
-            asked[claim.resource] += claim.count * claim.times
-        for claim in observe.template_claims(template):
-            if (missing := desired - asked[claim.resource] // claim.count) > 0:
-                yield replace(claim, times=missing)
+def _kept(entries: Mapping[tuple[str, str], _Entry], *, body: Mapping[str, Any]) -> Iterator[Claim]:
+    """Give the devices that a revision change has had and does not ask for at this moment, as its replicas ask for them.
 
-
-def _desired(body: Mapping[str, Any]) -> int:
-    """Read how many replicas are wanted; none of one that is frozen, which asks for nothing."""
-    if (body.get("spec") or {}).get("suspend"):
-        return 0
-    return int(((body.get("status") or {}).get("scaling") or {}).get("desired") or 0)
+    Who is frozen asks for nothing, and keeps nothing.
+    """
+    spec = body.get("spec") or {}
+    had = ((body.get("status") or {}).get("rollout") or {}).get("gpus") or 0
+    workloads = [entry for (kind, _), entry in entries.items() if kind == "Deployment"]
+    if not had or not workloads or spec.get("suspend"):
+        return
+    # With no replica left, the one changed last is the one that gave it up, or the one to come.
+    strongest = max(workloads, key=lambda entry: (entry.record.replicas, entry.version)).record
+    resource = (spec.get("accelerator") or {}).get("resource") or DEVICE
+    missing = had - sum(claim.count * claim.times for claim in _claims(entries) if claim.resource == resource)
+    for claim in observe.template_claims(strongest.template):
+        if claim.resource == resource and missing > 0:
+            whole, rest = divmod(missing, claim.count)
+            parts = (replace(claim, times=whole), replace(claim, count=rest, times=1))
+            yield from (part for part in parts if part.count and part.times)
 
 
 def _served_name(body: Mapping[str, Any]) -> str:

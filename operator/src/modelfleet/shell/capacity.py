@@ -4,8 +4,9 @@ Our own claims stand in the cache; those of others are listed where they matter.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelfleet.adapters.kube import Kube
@@ -48,7 +49,7 @@ class Capacity:
         self._kube, self._cache, self._clock = kube, cache, clock
         self._render, self._read_nodes = render, read_nodes
         self._known: dict[str, tuple[float, tuple[Claim, ...]]] = {}
-        self._listing = asyncio.Lock()
+        self._listing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def ask(self, key: Key, *, body: dict[str, Any], spec: LLMDeploymentSpec | None) -> Others:
         """Learn what pods of others claim, as far as it matters to this pass; the answer is good for 15 s.
@@ -58,10 +59,10 @@ class Capacity:
         """
         if spec is None or not spec.devices_per_replica:
             return Others()
-        async with self._listing:  # the first who asks lists for everyone
-            on_nodes = await self._on_nodes() if self._wants_room(key, body=body) else None
-            limited = any(spec.accelerator.resource in quota.hard for quota in self._cache.quotas_of(key[0]))
-            return Others(on_nodes=on_nodes, in_namespace=await self._in(key[0]) if limited else None)
+        moves = self._moves(key, body=body)
+        limited = self._may_be_limited(key, body=body, spec=spec, moves=moves)
+        on_nodes = await self._on_nodes() if self._read_nodes and moves else None
+        return Others(on_nodes=on_nodes, in_namespace=await self._in(key[0]) if limited else None)
 
     def look(self, key: Key, *, body: dict[str, Any], spec: LLMDeploymentSpec | None, others: Others) -> Supply:
         """Count what is left, everything that is promised at this moment taken off."""
@@ -74,23 +75,48 @@ class Capacity:
                 count=spec.devices_per_replica,
                 choice=self._choice(key, body=body, spec=spec),
             )
-            claims = [*self._cache.devices.claims(asker=key), *others.on_nodes]
-            found = room(want=want, nodes=self._cache.nodes.values(), claims=claims)
-        return Supply(room=found, quotas=self._quotas(key, resource=spec.accelerator.resource, others=others))
+            found = self._room(key, want=want, others=others.on_nodes)
+        return Supply(room=found, quotas=self._quotas(key, spec=spec, others=others))
 
-    def _quotas(self, key: Key, *, resource: str, others: Others) -> tuple[Left, ...]:
+    def _room(self, key: Key, *, want: Want, others: tuple[Claim, ...]) -> Room:
+        devices, nodes = self._cache.devices, self._cache.nodes.values()
+        found = room(want=want, nodes=nodes, claims=[*devices.claims(asker=key), *others])
+        if own := devices.kept(resource=want.resource, asker=key):
+            first = room(want=want, nodes=nodes, claims=[*devices.claims(asker=key, first=True), *others])
+            return replace(found, replicas=max(found.replicas, min(first.replicas, -(-own // want.count))))
+        return found
+
+    def _quotas(self, key: Key, *, spec: LLMDeploymentSpec, others: Others) -> tuple[Left, ...]:
         quotas = self._cache.quotas_of(key[0])
         if not quotas:
             return ()
+        resource, each, devices = spec.accelerator.resource, spec.devices_per_replica, self._cache.devices
         theirs = sum(claim.count for claim in others.in_namespace or () if claim.resource == resource)
-        claimed = theirs + self._cache.devices.claimed(resource=resource, asker=key)
-        found = (left(quota, resource=resource, claimed=claimed) for quota in quotas)
-        return tuple(one for one in found if one is not None)
+        own = -(-devices.kept(resource=resource, asker=key) // each) * each
+        claimed = [theirs + devices.claimed(resource=resource, asker=key, first=first) for first in (False, True)]
+        found = []
+        for quota in quotas:
+            shown, first = (left(quota, resource=resource, claimed=number) for number in claimed)
+            if shown is not None and first is not None:
+                found.append(replace(shown, left=max(shown.left, min(first.left, own))))
+        return tuple(found)
 
-    def _wants_room(self, key: Key, *, body: dict[str, Any]) -> bool:
-        """Tell whether this pass may start replicas, or has some that wait for a device."""
-        if not self._read_nodes:
-            return False
+    def _may_be_limited(self, key: Key, *, body: dict[str, Any], spec: LLMDeploymentSpec, moves: bool) -> bool:
+        """Tell whether it matters to this pass what others claim in the namespace."""
+        resource = spec.accelerator.resource
+        quotas = [quota for quota in self._cache.quotas_of(key[0]) if resource in quota.hard]
+        if not quotas or spec.suspend or moves:
+            return bool(quotas) and not spec.suspend
+        asked = sum(w.replicas for w in self._cache.records(key, kind="Deployment", uid=body["metadata"]["uid"]))
+        most = spec.scaling.max_replicas if spec.scaling else spec.replicas or 0
+        more = (most - asked) * spec.devices_per_replica
+        ours = self._cache.devices.claimed(resource=resource, asker=key)
+        amounts = [(quota.hard[resource], quota.used.get(resource, 0)) for quota in quotas]
+        # Without them at least `used` is known to be taken, and never more than that is theirs.
+        return more > 0 and any(max(ours, used) < hard < ours + used + more for hard, used in amounts)
+
+    def _moves(self, key: Key, *, body: dict[str, Any]) -> bool:
+        """Tell whether this pass may replace replicas, or has some that wait for a device."""
         uid = body["metadata"]["uid"]
         workloads = list(self._cache.records(key, kind="Deployment", uid=uid))
         moving = {w.revision for w in workloads if w.replicas} != {_revision(body)}
@@ -113,15 +139,18 @@ class Capacity:
         return await self._claims(namespace, [{"namespace": namespace}])
 
     async def _claims(self, of: str, where: list[dict[str, str]]) -> tuple[Claim, ...]:
-        taken, claims = self._known.get(of, (float("-inf"), ()))
-        if self._clock() - taken >= OTHERS_SECONDS:
-            found: list[Claim] = []
-            for one in where:
-                pods = await self._kube.list(api_version="v1", kind="Pod", selector=NOT_OURS, **one)
-                found += [claim for pod in pods for claim in observe.claims(pod)]
-            self._known[of] = (self._clock(), tuple(found))
-            return self._known[of][1]
-        return claims
+        if not self._fresh(of):
+            async with self._listing[of]:  # the first who asks lists for everyone
+                if not self._fresh(of):
+                    found: list[Claim] = []
+                    for one in where:
+                        pods = await self._kube.list(api_version="v1", kind="Pod", selector=NOT_OURS, **one)
+                        found += [claim for pod in pods for claim in observe.claims(pod)]
+                    self._known[of] = (self._clock(), tuple(found))
+        return self._known[of][1]
+
+    def _fresh(self, of: str) -> bool:
+        return of in self._known and self._clock() - self._known[of][0] < OTHERS_SECONDS
 
 
 def _revision(body: dict[str, Any]) -> str:

@@ -91,7 +91,7 @@ class Executor:
             self._cache.forget(key, kind=kind, name=name)
             raise
         except Conflict:
-            if isinstance(action, Create) and await self._is_anothers(action.manifest):
+            if isinstance(action, Create | DryRun) and await self._is_anothers(action.manifest):
                 raise NameTaken(kind=kind, name=name) from None
             raise
 

@@ -77,11 +77,11 @@ def _take_in(body: dict[str, Any], deleted: bool, *, cache: Cache, queue: WorkQu
             _wake(cache=cache, queue=queue)
         return
     if body["kind"] == "ResourceQuota":
-        where = (body["metadata"]["namespace"], body["metadata"]["name"])
-        had = cache.quotas.get(where)
+        namespace = body["metadata"]["namespace"]
+        had = dict(cache.quotas.get(namespace, {}))
         cache.observe(body, deleted=deleted)
-        if cache.quotas.get(where) != had:
-            _wake(cache=cache, queue=queue, namespace=where[0])
+        if cache.quotas.get(namespace, {}) != had:
+            _wake(cache=cache, queue=queue, namespace=namespace)
         return
     if body["kind"] != names.KIND:
         key = cache.observe(body, deleted=deleted)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from modelfleet.adapters.errors import ApiProblem
+from modelfleet.adapters.errors import ApiProblem, Gone, Refused
 from modelfleet.adapters.kube import Kube
 from modelfleet.core import names
 from modelfleet.shell.cache import Cache
@@ -18,6 +18,8 @@ from modelfleet.shell.queue import Key, WorkQueue
 log = structlog.get_logger(__name__)
 REFRESH_SECONDS = 300.0
 """Bounds how long a deletion that no watch showed stays unseen; ten listings in that time are cheap."""
+RETRY_SECONDS = 10.0
+"""After a listing that failed: a time-out passes, and what was refused may be granted at any time."""
 
 
 class Listing:
@@ -29,20 +31,24 @@ class Listing:
         self._read_nodes = read_nodes
 
     async def keep(self, *, queue: WorkQueue, tell: Callable[[str], None]) -> None:
-        """Refresh for ever, and queue those for whom something turned out to be gone; tell what keeps from it, or nothing."""
+        """Refresh for ever, and queue those for whom something turned out to be gone; tell what is refused, or nothing."""
+        pause = REFRESH_SECONDS
         while True:
-            await asyncio.sleep(REFRESH_SECONDS)
+            await asyncio.sleep(pause)
+            pause = RETRY_SECONDS
             try:
                 for key in await self.refresh():
                     queue.add(key)
             except ApiProblem as error:
-                log.warning("listing.failed", error=str(error), retry_seconds=REFRESH_SECONDS)
-                tell(f"not everything can be listed ({error}); install the CRD and the chart's RBAC")
+                log.warning("listing.failed", error=str(error), retry_seconds=pause)
+                if isinstance(error, Gone | Refused):
+                    tell(f"not everything can be listed ({error}); install the CRD and the chart's RBAC")
             else:
+                pause = REFRESH_SECONDS
                 tell("")
 
     async def refresh(self) -> set[Key]:
-        """Take in what exists and drop what does not; returns the LLMDeployments that lost something.
+        """Take in what exists and drop what does not; returns the LLMDeployments that this concerns.
 
         Raises:
             ApiProblem: a listing failed; what was not listed stays as it was.
@@ -52,9 +58,15 @@ class Listing:
             lost |= await self._take_in(api_version=api_version, kind=kind, selector=names.OWNED_SELECTOR)
         lost |= await self._take_in(api_version="v1", kind="ResourceQuota")
         if self._read_nodes:
-            for body in await self._kube.list(api_version="v1", kind="Node"):
-                self._cache.observe(body)
+            lost |= await self._take_in_nodes()
         return lost
+
+    async def _take_in_nodes(self) -> set[Key]:
+        before = dict(self._cache.nodes)
+        for body in await self._kube.list(api_version="v1", kind="Node"):
+            self._cache.observe(body)
+            before.pop(body["metadata"]["name"], None)
+        return self._cache.drop_nodes(before)
 
     async def _take_in(self, *, api_version: str, kind: str, selector: str = "") -> set[Key]:
         return await take_in(

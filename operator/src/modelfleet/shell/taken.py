@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from modelfleet.core import names
-from modelfleet.core.plan import Action, Create, Plan
+from modelfleet.core.plan import Action, Create, DryRun, Plan
 from modelfleet.shell.queue import Key
 
 TAKEN_SECONDS = 30.0
@@ -60,8 +60,14 @@ class Taken:
 
 def _others(actions: Iterable[Action], fresh: set[Name]) -> Iterable[Action]:
     for action in actions:
-        if not (isinstance(action, Create) and _name(action.manifest) in fresh):
+        if not (isinstance(action, Create | DryRun) and _held(action.manifest, fresh)):
             yield action
+
+
+def _held(manifest: Mapping[str, Any], fresh: set[Name]) -> bool:
+    kind, name = _name(manifest)
+    # No template is stored that the API server was not asked about; both have the revision's name.
+    return (kind, name) in fresh or (kind == "ControllerRevision" and ("Deployment", name) in fresh)
 
 
 def _name(manifest: Mapping[str, Any]) -> Name:

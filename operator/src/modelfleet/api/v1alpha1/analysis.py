@@ -95,7 +95,7 @@ class Analysis(ApiModel):
         50, description="Requests of each revision before a Pass. Default: 50."
     )
     min_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
-        300, description="Seconds per step before a Pass. Default: 300."
+        300, description="Seconds per step before a Pass; more than 432 intervals count as so many. Default: 300."
     )
     warmup_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
         120,

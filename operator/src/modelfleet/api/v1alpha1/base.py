@@ -62,7 +62,8 @@ Time = Annotated[AwareDatetime, PlainSerializer(_rfc3339, return_type=str)]
 Word = Annotated[str, Field(max_length=128)]
 """A short name, hash, reason or resource name."""
 
-Message = Annotated[str, Field(max_length=2048)]
+MESSAGE_LIMIT = 2048
+Message = Annotated[str, Field(max_length=MESSAGE_LIMIT)]
 """A sentence for people."""
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]

@@ -52,7 +52,8 @@ class Canary(ApiModel):
     replicas: int | str = Field(
         "Proportional",
         description="Replicas of the new revision below 100 %. Proportional: they follow the weight, so that every"
-        " replica carries the same load. Default: Proportional.",
+        " replica carries the same load. A number is cut to what maxSurge and maxUnavailable leave beside the stable"
+        " revision's share. Default: Proportional.",
         json_schema_extra=checked(
             cel(
                 "type(self) == int ? self >= 1 && self <= 1000 : self == 'Proportional'",

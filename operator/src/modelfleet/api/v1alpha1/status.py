@@ -140,13 +140,19 @@ class RolloutStatus(StatusModel):
         " RouterUnverified, Evaluation, Failed or StableUnhealthy.",
     )
     hold_started_at: Time | None = Field(None, description="Since when.")
-    paused: Word | None = Field(None, description="Why it waits for a person; promote or resume goes on.")
+    paused: Word | None = Field(None, description="Why it waits for a person; promote, resume or abort ends it.")
+    pause_message: Message | None = Field(None, description="The same in a sentence.")
     go: bool | None = Field(None, description="Whether promote was asked for at this step.")
     full: bool | None = Field(None, description="Whether promote-full was asked for.")
     started_at: Time | None = Field(None, description="When this revision change began.")
     weight_set_at: Time | None = Field(None, description="When the weights were last set.")
     step_started_at: Time | None = Field(None, description="When the present step began: every Envoy knows its weight.")
-    progressed_at: Time | None = Field(None, description="When replicas of the new revision last became ready.")
+    progressed_at: Time | None = Field(None, description="Since when the next replica is awaited.")
+    gpus: Count | None = Field(
+        None,
+        description="Devices that this revision change has had at once; what it gives up for a moment stays its own until"
+        " it ends.",
+    )
     capacity_wait_started_at: Time | None = Field(None, description="Since when devices are missing.")
     analysis: AnalysisStatus | None = Field(None, description="The judgement.")
     evaluation: EvaluationStatus | None = Field(None, description="The evaluation, with its score.")

@@ -46,7 +46,12 @@ def judge_alone(window: Window, *, config: Config, required: frozenset[str]) -> 
         overdue=(window.overdue[0], 0.0),
         replica_shares={},
     )
-    limited = replace(config, metrics=tuple(m for m in config.metrics if m.limit is not None))
+    limited = replace(
+        config,
+        metrics=tuple(m for m in config.metrics if m.limit is not None),
+        # A whole set has more of them by chance than one canary, and the other set may be idle.
+        max_restarts=config.max_restarts * max(1, window.canary_replicas),
+    )
     case = look(window=alone, config=limited, carried=Carried())
     metrics = tuple(_metric(case=case, measured=m) for m in case.measured) + guards.custom(case)
     wanted = tuple(m for m in metrics if m.name in required)
@@ -60,7 +65,6 @@ def judge_alone(window: Window, *, config: Config, required: frozenset[str]) -> 
         seconds=case.seconds,
         tokens_per_second=(window.tokens_per_second[0], None),
         compared=False,
-        enough_samples=all(m.canary.units >= config.min_samples for m in case.measured if m.config.name in required),
     )
 
 

@@ -1,7 +1,8 @@
 """What is bad, and of how much, for each arm per block. Pure; the one place that knows what the counters mean.
 
-    errors       tries whose outcome is a fault, and requests that ended in a fault which no try shows (an error inside
-                 a stream, no replica ready) / tries that ended, and those requests
+    errors       first tries whose outcome is a fault, an error inside a stream and no ready replica included / first
+                 tries. A retry is never counted: it may be of a request that was drawn for the other arm, and that arm's
+                 try has told of it already
     badOutputs   `empty` by the gateway, `repetition` by the engine, and the engine's aborts that no try shows / answers.
                  A client that leaves makes its engine abort too, and is nobody's fault: its try says so
     ttft         first tokens beyond the bound / first tokens
@@ -26,6 +27,8 @@ from modelfleet.core.routing.measures import FAULTS, Outcome
 ANSWERED: Final[tuple[Outcome, ...]] = ("ok", "empty")
 _SHOWN: Final[tuple[Outcome, ...]] = ("aborted", "timeout", "failed", "cut", "other")
 """Outcomes of a try that may leave its engine with an abort."""
+_RETRIED: Final[tuple[Outcome, ...]] = ("overloaded", "unavailable", "unreachable", "timeout", "failed")
+"""Outcomes of a try after which the request may be tried again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +42,13 @@ class Arm:
     def started(self) -> Counted:
         """Requests that began; without the gateway those that got as far as a first token stand for them."""
         return self.traffic.started if self.traffic else self.pods.counted("first_tokens")
+
+    @property
+    def carried(self) -> Counted:
+        """Tries that did not end so that the request went on elsewhere: by its own refusals no arm is more loaded."""
+        if self.traffic is None:
+            return self.started
+        return less(self.traffic.attempts_started, self.traffic.ended(self.traffic.attempts, *_RETRIED))
 
 
 def arm(answers: Answers, *, revision: str, serving: Mapping[str, float]) -> Arm:
@@ -56,9 +66,14 @@ def arm_blocks(one: Arm) -> Sequence[ArmBlock | None]:
     replicas = one.pods.replicas
     return [
         None
-        if count is None
-        else ArmBlock(started=count, replicas=replicas[i], counts={name: found[i] for name, found in metrics.items()})
-        for i, count in enumerate(one.started)
+        if began is None
+        else ArmBlock(
+            started=began,
+            carried=carried,
+            replicas=replicas[i],
+            counts={name: found[i] for name, found in metrics.items()},
+        )
+        for i, (began, carried) in enumerate(zip(one.started, one.carried, strict=True))
     ]
 
 
@@ -73,13 +88,11 @@ def _latency(pods: Engines, name: Latency) -> Sequence[Counts | None]:
 
 
 def _errors(counted: Traffic) -> Sequence[Counts | None]:
-    tries = counted.ended(counted.attempts, *FAULTS)
-    hidden = unexplained(counted.ended(counted.requests, *FAULTS), by=tries)
-    kinds: dict[str, Counted] = {name: counts for name, counts in counted.attempts.items() if name in FAULTS}
+    first = counted.first_attempts
     return _counts(
-        bad=summed([tries, hidden]),
-        total=summed([counted.ended(counted.attempts), hidden]),
-        kinds={**kinds, "in a stream or without a replica": hidden},
+        bad=counted.ended(first, *FAULTS),
+        total=counted.ended(first),
+        kinds={name: counts for name, counts in first.items() if name in FAULTS},
     )
 
 

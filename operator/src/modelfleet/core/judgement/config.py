@@ -67,7 +67,7 @@ class Config:
         min_seconds: counted time before a Pass: a quiet window proves nothing about a busy one.
         incident_seconds: the evidence for a Fail must stand without any so long stretch.
         patience_seconds: counted time after which an open test is Inconclusive for good.
-        max_restarts: container restarts of the canary in one window; more is a Fail.
+        max_restarts: container restarts of the canary in one window; more is a Fail. Of a whole set, of each replica.
         notes: what is measured otherwise than asked, or cannot be measured here, in sentences for status.
     """
 

@@ -47,7 +47,9 @@ class ArmBlock:
     """One arm in one block.
 
     Attributes:
-        started: requests that the router began on it (attempts, before retries).
+        started: requests that the router drew for it: first tries.
+        carried: tries that it took on, also for requests that were drawn for the other arm; None where nobody counts
+            tries.
         replicas: ready replicas.
         counts: metric name -> counts; None or absent when they are not known.
     """
@@ -55,6 +57,7 @@ class ArmBlock:
     started: float
     replicas: float
     counts: Mapping[str, Counts | None]
+    carried: float | None = None
 
     def known(self, metric: str) -> Counts | None:
         """Answer the counts of a metric when they are usable."""
@@ -113,6 +116,7 @@ class Window:
             histogram has seen.
         canary_restarts: container restarts of the canary in the window.
         stable_restarts: those of stable.
+        canary_replicas: replicas of the canary, warm or not.
         custom: answers to the custom queries, by name.
         tokens_per_second: (canary, stable) as their engines counted; told, never judged: it follows the load.
         last: the next step is 100 %.
@@ -125,6 +129,7 @@ class Window:
     overdue: tuple[float, float] = (0.0, 0.0)
     canary_restarts: int = 0
     stable_restarts: int = 0
+    canary_replicas: int = 1
     custom: Mapping[str, CustomValues] = field(default_factory=dict)
     tokens_per_second: tuple[float | None, float | None] = (None, None)
     last: bool = False

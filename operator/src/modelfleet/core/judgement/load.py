@@ -1,7 +1,8 @@
 """Like with like: does a canary replica carry what a stable one carries, and does the split follow the weights?
 
-Both look only at requests *started*: running concurrency is caused by slowness, so it must not excuse it. Knows nothing
-of outcomes.
+The split is told by the requests *drawn* for each arm, the load by these and by the tries that each took on: retries of
+the other's requests weigh as much. Running concurrency is caused by slowness, so it must not excuse it. Knows nothing of
+outcomes.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Final
 
-from modelfleet.core.judgement.inputs import Block
+from modelfleet.core.judgement.inputs import ArmBlock, Block
 
 LEAST_LOAD: Final = 0.95
 MOST_LOAD: Final = 1.05
@@ -25,11 +26,13 @@ class Load:
     """Requests per canary replica over requests per stable replica, and what that allows latency to say.
 
     Attributes:
-        ratio: drawn to 1 by twice its uncertainty: few requests are no proof of an imbalance.
-        measured: as it was; what chance put on the canary it had to carry all the same.
+        ratio: of requests, moved to 1 by twice its uncertainty: few requests are no proof of an imbalance.
+        carried: the same of the tries that they took on.
+        measured: the larger of both as it was; what chance put on the canary it had to carry all the same.
     """
 
     ratio: float = 1.0
+    carried: float = 1.0
     measured: float = 1.0
 
     @property
@@ -40,7 +43,7 @@ class Load:
     @property
     def may_fail(self) -> bool:
         """Whether latency may fail: a more loaded canary looks slower than it is."""
-        return self.ratio <= MOST_LOAD
+        return max(self.ratio, self.carried) <= MOST_LOAD
 
 
 def load(blocks: Sequence[Block]) -> Load:
@@ -55,13 +58,32 @@ def load(blocks: Sequence[Block]) -> Load:
     ((True, True), (False, True), (True, False), (True, True))
     """
     pairs = [(b.canary, b.stable) for b in blocks if b.canary and b.stable]
-    canary, stable = sum(c.started for c, _ in pairs), sum(s.started for _, s in pairs)
-    canary_replicas, stable_replicas = sum(c.replicas for c, _ in pairs), sum(s.replicas for _, s in pairs)
-    if min(canary, stable, canary_replicas, stable_replicas) <= 0:
+    arms = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    canary_replicas, stable_replicas = (sum(one.replicas for one in arm) for arm in arms)
+    if min(canary_replicas, stable_replicas) <= 0:
         return Load()
-    measured = (canary / canary_replicas) / (stable / stable_replicas)
+    places = stable_replicas / canary_replicas
+    ratio, drawn = _ratio(*(sum(one.started for one in arm) for arm in arms), places=places)
+    carried, borne = _ratio(*(_carried(arm) for arm in arms), places=places)
+    return Load(ratio=ratio, carried=carried, measured=max(drawn, borne))
+
+
+def _carried(arm: Sequence[ArmBlock]) -> float:
+    """Answer what an arm took on: not less than it was drawn for, since a request that failed there was work too.
+
+    Over all blocks at once: a try may begin in one and end in the next.
+    """
+    taken = sum(one.started if one.carried is None else one.carried for one in arm)
+    return max(taken, sum(one.started for one in arm))
+
+
+def _ratio(canary: float, stable: float, *, places: float) -> tuple[float, float]:
+    """Answer the ratio per replica, moved to 1 by twice its uncertainty, and as it was."""
+    if min(canary, stable) <= 0:
+        return 1.0, 1.0
+    measured = canary / stable * places
     doubt = 2 * measured * sqrt(1 / canary + 1 / stable)
-    return Load(max(1.0, measured - doubt) if measured > 1 else min(1.0, measured + doubt), measured)
+    return (max(1.0, measured - doubt) if measured > 1 else min(1.0, measured + doubt)), measured
 
 
 def matched_from(*, blocks: Sequence[Block], weight: float) -> int | None:

@@ -14,7 +14,12 @@ from typing import Final, Literal, NamedTuple
 from modelfleet.core.judgement.series import Latency
 
 MOST_BLOCKS: Final = 480
-"""A window that stays open longer (a pause) is seen by its latest blocks: an answer must not grow for ever."""
+"""A window that stays open longer (a pause) is seen by its latest blocks: an answer must not grow for ever.
+
+The warm-up, which every look leaves out, comes on top: it must not eat up what may count.
+"""
+SURE_BLOCKS: Final = MOST_BLOCKS * 9 // 10
+"""No more are waited for: a scrape that failed, or a replica that came anew, costs the window some of its blocks."""
 FRESH_INTERVALS: Final = 1.5
 """A sample older than so many intervals is none: one scrape per interval, and some delay."""
 CUSTOM_VALUES: Final = 4
@@ -25,6 +30,7 @@ Part = Literal[
     "started",
     "attempts_started",
     "attempts",
+    "first_attempts",
     "requests",
     # The engine's, per pod; `kind` is why a request finished.
     "first_tokens",
@@ -110,7 +116,8 @@ class Question:
         """
         first = float(ceil(self.since))
         last = floor((self.now - first) / self.interval_seconds)
-        return tuple(first + i * self.interval_seconds for i in range(max(0, last - MOST_BLOCKS), last + 1))
+        most = MOST_BLOCKS + ceil(self.warmup_seconds / self.interval_seconds)
+        return tuple(first + i * self.interval_seconds for i in range(max(0, last - most), last + 1))
 
     def belongs(self, *, pod: str, revision: str) -> bool:
         """Tell whether an engine's pod is one of a revision's, also when it is long gone."""
@@ -134,6 +141,15 @@ class Answers:
     series: Mapping[SeriesKey, Values] = field(default_factory=dict)
     custom: Mapping[str, Values] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
+
+
+def countable(*, seconds: float, interval_seconds: float) -> float:
+    """Answer how much of a wished least time a window can hold, which is seen by its latest blocks only.
+
+    >>> countable(seconds=300, interval_seconds=15), countable(seconds=7200, interval_seconds=15)
+    (300, 6480)
+    """
+    return min(seconds, SURE_BLOCKS * interval_seconds)
 
 
 def filled_in(*, query: str, question: Question) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from modelfleet.core.judgement.config import Config, CustomLimit, MetricConfig, MetricName, default_config
-from modelfleet.core.judgement.question import CustomQuery
+from modelfleet.core.judgement.question import CustomQuery, countable
 from modelfleet.core.judgement.series import Latency, bucket
 
 _BUILT_IN: Final[tuple[MetricName, ...]] = ("ttft", "interToken", "errors", "badOutputs")
@@ -89,13 +89,14 @@ def configuration(
         inter_token_within: wanted bound for the gap between tokens, by `within()`.
         interval_seconds: length of a block.
         min_samples: requests of each arm before a Pass.
-        min_seconds: counted time before a Pass.
+        min_seconds: counted time before a Pass; where no window holds so much, what it holds.
         judged_steps: steps with a verdict.
         gateway: as in the `Question`.
     """
     wanted: dict[Latency, float] = {"ttft": ttft_within, "interToken": inter_token_within}
     bounds = {name: bucket(metric=name, within=bound) for name, bound in wanted.items()}
     built_in = {name: m for m in metrics for name in _BUILT_IN if m.name == name}
+    least = countable(seconds=min_seconds, interval_seconds=interval_seconds)
     config = default_config(
         ttft_within=bounds["ttft"],
         inter_token_within=bounds["interToken"],
@@ -105,13 +106,15 @@ def configuration(
         judged_steps=judged_steps,
         min_samples=min_samples,
         interval_seconds=interval_seconds,
-        min_seconds=min_seconds,
+        min_seconds=least,
     )
     notes = tuple(
         f"{name} is judged at {bounds[name]:g} s, the bound next to {bound:g} s that the engine counts by"
         for name, bound in wanted.items()
         if bounds[name] != bound
     )
+    if least < min_seconds:
+        notes += (f"minSeconds {min_seconds:g} counts as {least:g}: intervals of {interval_seconds:g} s hold no more",)
     if gateway:
         return replace(config, notes=notes)
     return replace(config, metrics=_measured_by_engines(config.metrics), notes=(*notes, _WITHOUT_GATEWAY))

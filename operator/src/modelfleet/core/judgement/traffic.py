@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from modelfleet.core.judgement.counters import Counted, Series, falls, increases, summed
 from modelfleet.core.judgement.question import Answers, Part, SeriesKey, Values
 
-PARTS: tuple[Part, ...] = ("started", "attempts_started", "attempts", "requests")
+PARTS: tuple[Part, ...] = ("started", "attempts_started", "attempts", "first_attempts", "requests")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +21,7 @@ class Traffic:
         started: requests handed out for the first time.
         attempts_started: tries that began.
         attempts: tries that ended, by outcome.
+        first_attempts: first tries of requests that were drawn for it, and what no try shows, by outcome.
         requests: requests that ended as clients saw them, by outcome.
         nothing: zero wherever anything is known.
     """
@@ -28,6 +29,7 @@ class Traffic:
     started: Counted
     attempts_started: Counted
     attempts: Mapping[str, Counted]
+    first_attempts: Mapping[str, Counted]
     requests: Mapping[str, Counted]
     nothing: Counted
 
@@ -76,6 +78,7 @@ def traffic(answers: Answers, *, revision: str) -> Traffic:
         started=count("started"),
         attempts_started=count("attempts_started"),
         attempts=by_kind("attempts"),
+        first_attempts=by_kind("first_attempts"),
         requests=by_kind("requests"),
         nothing=nothing,
     )

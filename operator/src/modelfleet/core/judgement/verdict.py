@@ -112,10 +112,10 @@ class StepVerdict:
             return "NoData"
         if self.outcome == "Inconclusive" and self.final:
             return "Inconclusive"
-        return _HOLDS.get(self.reason, "")
+        return HOLDS.get(self.reason, "")
 
 
-_HOLDS: Final[Mapping[Reason, str]] = {
+HOLDS: Final[Mapping[Reason, str]] = {
     "SplitMismatch": "RouterUnverified",
     "StableUnhealthy": "StableUnhealthy",
     "MinSamples": "MinSamples",

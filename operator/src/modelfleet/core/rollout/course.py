@@ -59,6 +59,7 @@ class Standing:
         memory: what is remembered.
         action: what the annotation says.
         known: revisions whose template exists.
+        ready: revisions of which a replica is ready.
         staged: whether the strategy has steps.
         suspended: whether the LLMDeployment is.
         regretted: why the last switch is to be taken back; empty while it is not.
@@ -70,6 +71,7 @@ class Standing:
     memory: Memory
     action: Action | BadAction | None
     known: frozenset[str]
+    ready: frozenset[str]
     staged: bool
     suspended: bool
     regretted: str = ""
@@ -138,6 +140,9 @@ def _out_of_place(at: Standing, *, action: Action, rolling: str, starting: bool)
         return "Refused", "nothing is rolling out"
     if not at.staged:
         return "Refused", "this strategy has no steps; abort and rollback-to work"
+    if action.verb in {"promote", "promote-full"} and at.memory.paused == "Failed" and rolling not in at.ready:
+        message = f"no replica of revision {rolling} is ready, so it cannot go on"
+        return "Refused", f"{message}; resume waits for one once more, abort goes back to {at.stable}"
     return None, ""
 
 
@@ -145,7 +150,7 @@ def _steer(memory: Memory, *, verb: str) -> _Acted:
     free = replace(memory, paused="", hold="", hold_at=0.0)
     match verb:
         case "pause":
-            return replace(memory, paused="Manual"), "Done", "paused", ()
+            return replace(memory, paused="Manual", cause=""), "Done", "paused", ()
         case "resume":
             again = memory.paused in {"Failed", "Inconclusive"} or memory.hold == "Evaluation"
             if again:

@@ -49,7 +49,7 @@ def _evaluate(look: Look) -> Move:
         move = advance(look, why=f"evaluation score {found.score:g} is at least {evaluation.min_score:g}")
         return replace(move, reasons=tuple(replace(one, reason="EvaluationPassed") for one in move.reasons))
     message = f"evaluation score {found.score:g} is below {evaluation.min_score:g}"
-    move = give_up(look, message=message, cause="EvaluationFailed") or advance(look, why="promote")
+    move = give_up(look, message=message, cause="EvaluationFailed")
     told = Reason(kind="Rollout", reason="EvaluationFailed", message=message, after=look.revision, warning=True)
     return replace(move, reasons=(told, *move.reasons))
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from modelfleet.core.plan import Reason
 from modelfleet.core.rollout.dwell import dwell
 from modelfleet.core.rollout.memory import Memory
-from modelfleet.core.rollout.move import Look, Move, advance, give_up, held, name, unheld
+from modelfleet.core.rollout.move import Look, Move, advance, give_up, held, name, still_paused, unheld
 from modelfleet.core.rollout.stages import ALL
 
 ASK_AGAIN_SECONDS = 5.0
@@ -28,11 +28,13 @@ def proceed(look: Look) -> Move:
 
 def _fails(look: Look) -> Move | None:
     """The new revision can never serve, or is worse than stable."""
-    verdict = look.verdict
+    verdict, memory = look.verdict, look.memory
+    # A person may go on despite a verdict, but no word makes replicas serve.
+    overruled = look.rollout.on_failure == "Pause" and (memory.go or memory.full)
     move = None
     if look.failure:
         move = give_up(look, message=look.failure)
-    elif verdict is not None and verdict.outcome == "Fail":
+    elif verdict is not None and verdict.outcome == "Fail" and not overruled:
         move = give_up(look, message=verdict.message, cause=verdict.reason)
     # Who waits for a person keeps no more traffic than warm replicas carry.
     return (_loses_replicas(look) if move and move.memory.paused else None) or move
@@ -145,10 +147,7 @@ def _is_told_to(look: Look) -> Move | None:
 
 
 def _is_paused(look: Look) -> Move | None:
-    if not look.memory.paused:
-        return None
-    hold = look.memory.paused if look.memory.paused in {"NoData", "Inconclusive", "Failed"} else "ManualPause"
-    return held(look, hold=hold, message=f"paused ({look.memory.paused}); promote or resume goes on")
+    return still_paused(look) if look.memory.paused else None
 
 
 _RULES: tuple[Callable[[Look], Move | None], ...] = (

@@ -49,7 +49,8 @@ class Memory:
         reached_at: when the present stage was reached: its replicas are warm and every Envoy has its weight.
         hold: what holds it up.
         hold_at: since when.
-        paused: why it waits for a person.
+        paused: why it waits for a person, in a word.
+        cause: the same in a sentence; counts while it waits only.
         go: whether a person said to leave the present stage.
         full: whether a person said to go to the end.
         windows: windows of judgement opened so far.
@@ -72,6 +73,7 @@ class Memory:
     hold: str = ""
     hold_at: float = 0.0
     paused: str = ""
+    cause: str = ""
     go: bool = False
     full: bool = False
     windows: int = 0
@@ -93,6 +95,7 @@ _NAMES = {
     "weight": "weight",
     "mirror": "mirror",
     "paused": "paused",
+    "cause": "pauseMessage",
     "hold": "hold",
     "go": "go",
     "full": "full",
@@ -151,6 +154,7 @@ def written(memory: Memory) -> dict[str, Any]:
     """
     said: dict[str, Any] = {key: getattr(memory, name) for name, key in _NAMES.items()}
     said |= {key: timestamp(at) for name, key in _TIMES.items() if (at := getattr(memory, name))}
+    said["pauseMessage"] = memory.cause if memory.paused else ""
     judged = dict(memory.analysis)
     judged |= {"windows": memory.windows} if memory.windows else {}
     judged |= {"latencyProven": True} if memory.latency_proven else {}

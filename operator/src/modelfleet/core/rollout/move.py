@@ -119,14 +119,9 @@ class Move:
     again_in: float | None = None
 
 
-def give_up(look: Look, *, message: str, cause: str = "RevisionFailed") -> Move | None:
-    """Go back, or wait for a person where the user wants that; None when the person has spoken already."""
-    memory = look.memory
+def give_up(look: Look, *, message: str, cause: str = "RevisionFailed") -> Move:
+    """Go back, or wait for a person where the user wants that."""
     if look.rollout.on_failure == "Pause":
-        if memory.paused == "Failed":
-            return held(look, hold="Failed", message=message)
-        if memory.go or memory.full:
-            return None
         return paused(look, why="Failed", message=message)
     return abort(look.memory, stable=look.stable, spec_revision=look.spec_revision, now=look.now,
                  reason="RolledBack", message=message, cause=cause)  # fmt: skip
@@ -173,12 +168,20 @@ def name(look: Look) -> str:
 
 
 def paused(look: Look, *, why: str, message: str) -> Move:
-    """Wait for a person, and tell why once."""
+    """Wait for a person, whatever one said before, and tell why once."""
     told = Reason(
         kind="Rollout", reason="RolloutPaused", message=f"{why}: {message}", after=look.revision, warning=True
     )
-    move = held(look, hold=why, message=message)
-    return replace(move, memory=replace(move.memory, paused=why), reasons=(told,))
+    memory = replace(look.memory, paused=why, cause=message, go=False, full=False)
+    return replace(still_paused(replace(look, memory=memory)), reasons=() if look.memory.paused == why else (told,))
+
+
+def still_paused(look: Look) -> Move:
+    """Wait on for a person, and go on saying why."""
+    memory = look.memory
+    hold = memory.paused if memory.paused in {"NoData", "Inconclusive", "Failed"} else "ManualPause"
+    cause = f": {memory.cause}" if memory.cause else ""
+    return held(look, hold=hold, message=f"paused ({memory.paused}){cause}; promote, resume or abort ends it")
 
 
 def held(look: Look, *, hold: str, message: str) -> Move:

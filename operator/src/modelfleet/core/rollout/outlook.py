@@ -7,7 +7,14 @@ from modelfleet.core.rollout.way import Way, seconds
 
 
 def outlook(
-    plan: Sequence[Stage], *, step: int, running: int, start_seconds: float | None, judged_seconds: float, way: str = ""
+    plan: Sequence[Stage],
+    *,
+    step: int,
+    running: int,
+    start_seconds: float | None,
+    judged_seconds: float,
+    way: str = "",
+    fixed: int | str = "Proportional",
 ) -> str:
     """Word the stages that are left, the way that replicas take, and the least time for all of it.
 
@@ -18,6 +25,7 @@ def outlook(
         start_seconds: what the last start of a replica took; None when none was seen.
         judged_seconds: least time of a judged step.
         way: which way the missing replicas come.
+        fixed: canary.replicas, which a stage may have no room for.
 
     >>> plan = (Stage(kind="Weight", weight=20, new=1), Stage(kind="Pause", weight=20, new=1),
     ...         Stage(kind="Promote", weight=100, new=2))
@@ -25,9 +33,11 @@ def outlook(
     '20 % → pause → 100 %; surge; 2 replicas to start, about 95 s each as the last start took; at least 8 min 10 s and a word of yours'
     >>> outlook(plan, step=2, running=2, start_seconds=95, judged_seconds=300)
     '100 %'
+    >>> outlook(plan[:1], step=0, running=1, start_seconds=95, judged_seconds=0, fixed=3)
+    '20 %; 1 of canary.replicas 3 at 20 %: rollout.maxSurge leaves room for no more beside stable'
     """
     left = plan[step:]
-    words = [" → ".join(_word(stage) for stage in left)]
+    words = [" → ".join(_word(stage) for stage in left), *_cut(left, fixed=fixed)]
     missing = max(0, max((stage.new for stage in left), default=0) - running)
     if missing:
         words += [way] if way else []
@@ -61,6 +71,13 @@ def replaced(*, missing: int, way: Way, start_seconds: float | None) -> str:
 def _starts(missing: int, *, start_seconds: float | None) -> str:
     took = f", about {start_seconds:.0f} s each as the last start took" if start_seconds else ""
     return f"{missing} replica{'s' if missing > 1 else ''} to start{took}"
+
+
+def _cut(left: Sequence[Stage], *, fixed: int | str) -> list[str]:
+    """Say at which stage the user's number of replicas does not fit, the present one first."""
+    short = [stage for stage in left if stage.kind == "Weight" and isinstance(fixed, int) and stage.new < fixed]
+    why = "rollout.maxSurge leaves room for no more beside stable"
+    return [f"{one.new} of canary.replicas {fixed} at {one.weight} %: {why}" for one in short[:1]]
 
 
 def _word(stage: Stage) -> str:

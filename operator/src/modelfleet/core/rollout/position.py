@@ -6,6 +6,7 @@ Beside `stages.py`, which makes the list from the user's words. Must not look at
 from collections.abc import Sequence
 from dataclasses import replace
 
+from modelfleet.api.v1alpha1.rollout import Rollout
 from modelfleet.core.rollout.memory import Memory
 from modelfleet.core.rollout.stages import Stage, replicas
 
@@ -19,7 +20,6 @@ def position(plan: Sequence[Stage], *, step: int, word: str, weight: int) -> int
         word: its name then; empty for the first one.
         weight: percent of the traffic in force.
 
-    >>> from modelfleet.api.v1alpha1.rollout import Rollout
     >>> from modelfleet.core.rollout.stages import stages
     >>> plan = stages(Rollout(strategy="Canary"), desired=4)
     >>> position(plan, step=2, word="Weight 50 %", weight=50), position(plan, step=1, word="Weight 50 %", weight=25)
@@ -36,22 +36,22 @@ def position(plan: Sequence[Stage], *, step: int, word: str, weight: int) -> int
 
 
 def present(
-    memory: Memory, *, plan: tuple[Stage, ...], desired: int, fixed: int | str = "Proportional"
+    memory: Memory, *, plan: tuple[Stage, ...], desired: int, rollout: Rollout
 ) -> tuple[Memory, tuple[Stage, ...]]:
     """Find the present stage; where the list was edited it may be another one than before, and begins anew."""
     step = position(plan, step=memory.step, word=memory.stage, weight=memory.weight)
     if memory.stage and plan[step].word != memory.stage:
         memory = replace(memory, stage=plan[step].word, reached_at=0.0, go=False)
-    stage = at_least(plan[step], weight=memory.weight, desired=desired, fixed=fixed)
+    stage = at_least(plan[step], weight=memory.weight, desired=desired, rollout=rollout)
     return replace(memory, step=step), (*plan[:step], stage, *plan[step + 1 :])
 
 
-def at_least(stage: Stage, *, weight: int, desired: int, fixed: int | str = "Proportional") -> Stage:
+def at_least(stage: Stage, *, weight: int, desired: int, rollout: Rollout) -> Stage:
     """Raise a stage to the weight that is in force: an edited list does not take traffic back.
 
-    >>> at_least(Stage(kind="Weight", weight=20, new=1), weight=50, desired=4).new
+    >>> at_least(Stage(kind="Weight", weight=20, new=1), weight=50, desired=4, rollout=Rollout()).new
     2
     """
     if weight <= stage.weight:
         return stage
-    return replace(stage, weight=weight, new=max(stage.new, replicas(desired=desired, weight=weight, fixed=fixed)))
+    return replace(stage, weight=weight, new=max(stage.new, replicas(desired=desired, weight=weight, rollout=rollout)))

@@ -168,6 +168,8 @@ def _message(at: Settling, *, memory: Memory, kept: Mapping[str, int]) -> str:
         return (
             f"revision {warm[0]} keeps its replicas without traffic for {at.rollout.abort_scale_down_delay_seconds} s"
         )
-    watched = memory.watching and at.rollout.on_failure == "Rollback"
+    # Nobody is there to ask while there is no verdict, or one without data.
+    judged = memory.analysis.get("verdict", "NoData") != "NoData"
+    watched = judged and memory.watching and at.rollout.on_failure == "Rollback"
     more = "; a broken limit switches back by itself" if watched else ""
     return f"revision {warm[0]} stays warm for {delay} s after the promotion: rollback-to is instant meanwhile{more}"

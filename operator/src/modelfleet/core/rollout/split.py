@@ -29,6 +29,8 @@ class Share:
         whole: a second set beside the first one; it begins all at once or not at all.
         free: replicas that free devices could hold; None when that is unknown.
         limit: replicas that budget and quotas still allow; `free` is never above it.
+        limit_old: the same in replicas of the stable one; None where both have the same devices.
+        free_old: as `free`, where `limit_old` is given.
         claim_expired: as `targets.Inputs.claim_expired`.
     """
 
@@ -45,7 +47,14 @@ class Share:
     capacity: Capacity = "Auto"
     free: int | None = UNLIMITED
     limit: int = UNLIMITED
+    limit_old: int | None = None
+    free_old: int | None = UNLIMITED
     claim_expired: bool = False
+
+    @property
+    def for_old(self) -> "Share":
+        """The same, with devices counted in replicas of the stable revision."""
+        return self if self.limit_old is None else replace(self, limit=self.limit_old, free=self.free_old)
 
     @property
     def at_once(self) -> bool:
@@ -80,8 +89,10 @@ def next_share(look: Share) -> Targets:
     Targets(new=1, old=3, hold='')
     """
     pressed = _pressed(look)
-    more_old = _granted(pressed, wanted=pressed.goal_old - look.old.replicas)
+    more_old = _granted(pressed.for_old, wanted=pressed.goal_old - look.old.replicas)
     more_new = _granted(pressed, wanted=look.goal_new - look.new.replicas, already=more_old, at_once=look.at_once)
+    if more_old and look.limit_old is not None:
+        more_new = 0  # what stable leaves is seen when it has them
     given_back = look.claim_expired and look.new.unscheduled > 0
     new = look.new.replicas + more_new - (look.new.unscheduled if given_back else 0)
     if look.new.replicas > look.goal_new:
@@ -90,7 +101,8 @@ def next_share(look: Share) -> Targets:
     moving = look.new.starting or look.old.starting or look.extra or look.old.leaving or (new, old) != _asked(look)
     lacking = new < look.goal_new or look.new.unschedulable or old < pressed.goal_old
     claiming = look.capacity == "Surge" and look.new.unscheduled > 0
-    stuck = lacking and not moving and not claiming and _without_devices(look)
+    short = look if new < look.goal_new else look.for_old
+    stuck = lacking and not moving and not claiming and _without_devices(short)
     return Targets(new=new, old=old, hold="InsufficientCapacity" if stuck or given_back else "")
 
 
@@ -115,7 +127,7 @@ def _pressed(look: Share) -> Share:
     surge = 0 if look.capacity == "InPlace" else look.max_surge
     # Where nodes cannot be read, a replica for which the scheduler found none tells that nothing is free.
     unknown = 0 if look.new.unschedulable or look.claim_expired or not surge else UNLIMITED
-    free = unknown if look.free is None else look.free
+    free = min(unknown if look.free is None else look.free, look.limit)
     placed = look.new.replicas - look.new.unscheduled + look.old.replicas - look.old.unscheduled
     room = min(look.desired + surge, placed + free)
     return replace(look, goal_old=min(look.goal_old, max(look.least, look.goal_old - missing, room - look.goal_new)))

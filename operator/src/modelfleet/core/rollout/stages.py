@@ -94,7 +94,7 @@ def _canary(rollout: Rollout, *, canary: Canary, desired: int) -> tuple[Stage, .
     for step in steps:
         if step.weight:
             weight = step.weight
-            new = replicas(desired=desired, weight=weight, fixed=canary.replicas)
+            new = replicas(desired=desired, weight=weight, rollout=rollout)
             last, seconds = weight == weights[-1], step.min_seconds or 0
             found.append(Stage(kind="Weight", weight=weight, new=new, seconds=seconds, last=last))
         elif step.pause:
@@ -124,13 +124,25 @@ def limited(analysis: Analysis) -> frozenset[str]:
     return frozenset(m.name for m in analysis.metrics if m.query or m.min_ratio or m.max_ratio)
 
 
-def replicas(*, desired: int, weight: int, fixed: int | str = "Proportional") -> int:
-    """Answer the replicas that carry a weight as the others carry theirs, rounded up.
+def replicas(*, desired: int, weight: int, rollout: Rollout) -> int:
+    """Answer the new revision's replicas for a weight: as many as carry it as the others carry theirs, rounded up.
 
-    >>> replicas(desired=2, weight=20), replicas(desired=3, weight=50), replicas(desired=4, weight=25, fixed=2)
-    (1, 2, 2)
+    A number of the user's own is cut to the room beside what stable keeps for its share.
+
+    >>> canary = Rollout(strategy="Canary")
+    >>> replicas(desired=2, weight=20, rollout=canary), replicas(desired=3, weight=50, rollout=canary)
+    (1, 2)
+    >>> fixed = Rollout(strategy="Canary", canary=Canary(replicas=2))
+    >>> replicas(desired=4, weight=25, rollout=fixed), replicas(desired=4, weight=5, rollout=fixed)
+    (2, 1)
     """
-    return max(1, ceil(desired * weight / ALL)) if isinstance(fixed, str) else fixed
+    fixed = rollout.canary.replicas if rollout.canary else "Proportional"
+    if isinstance(fixed, str):
+        return max(1, ceil(desired * weight / ALL))
+    in_place = rollout.capacity == "InPlace"
+    missing = 0 if rollout.capacity == "Surge" else max(int(in_place), rollout.max_unavailable)
+    stable = max(1, share(desired=desired, weight=weight) - missing)
+    return max(1, min(fixed, desired, desired + (0 if in_place else rollout.max_surge) - stable))
 
 
 def share(*, desired: int, weight: int) -> int:

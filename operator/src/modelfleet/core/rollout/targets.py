@@ -10,7 +10,7 @@ With `desired` D, `max_surge` s and `max_unavailable` u, at every step:
 * no capacity asks for more than `limit` replicas more.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 UNLIMITED = 1_000_000
@@ -69,6 +69,8 @@ class Targets:
     new: int
     old: int
     hold: str = ""
+    short: str = field(default="", repr=False)
+    """The revision that a hold is about; empty for the one that is rolled out."""
 
 
 def next_targets(inputs: Inputs) -> Targets:

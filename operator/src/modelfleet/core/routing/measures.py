@@ -88,6 +88,13 @@ ATTEMPTS = Measure(
     labels=(*OF_REQUEST, OUTCOME),
     meaning="Tries of an engine that ended, before retries hide them.",
 )
+FIRST_ATTEMPTS = Measure(
+    stat="first_attempts_total",
+    kind="counter",
+    labels=(*OF_REQUEST, OUTCOME),
+    meaning="First tries that ended, each at the revision that was drawn for its request. What no try shows is added: an"
+    " error inside a stream that was not tried again, and no ready replica.",
+)
 IN_FLIGHT = Measure(
     stat="requests_in_flight", kind="gauge", labels=OF_REQUEST, meaning="Requests that an engine works on now."
 )
@@ -109,4 +116,15 @@ INPUT_TOKENS = Measure(
 OUTPUT_TOKENS = Measure(
     stat="output_tokens_total", kind="counter", labels=OF_REQUEST, meaning="Tokens of answers, as engines counted them."
 )
-ALL = (STARTED, REQUESTS, ATTEMPTS_STARTED, ATTEMPTS, IN_FLIGHT, TTFT, DURATION, INPUT_TOKENS, OUTPUT_TOKENS)
+ALL = (
+    STARTED,
+    REQUESTS,
+    ATTEMPTS_STARTED,
+    ATTEMPTS,
+    FIRST_ATTEMPTS,
+    IN_FLIGHT,
+    TTFT,
+    DURATION,
+    INPUT_TOKENS,
+    OUTPUT_TOKENS,
+)

@@ -20,8 +20,9 @@ Stretches = tuple[tuple[str, int], ...]
 def tries(revisions: Iterable[Revision]) -> tuple[Stretches, ...]:
     """Give the scale of the first try and of each retry; nothing when no revision has a weight.
 
-    A retry stays in its revision while that has another replica, but once only: then the share goes to the others in
-    proportion, as the clamp would have it once a dead replica is known to be gone.
+    Retries stay in their revision while that has another replica, all but the last: one that is full must not burden
+    another, which may be a single replica. What leaves goes to the others in proportion, as the clamp would have it once
+    a dead replica is known to be gone.
 
     >>> from modelfleet.core.routing.model import Endpoint
     >>> one, two = Endpoint(address="10.0.0.1"), Endpoint(address="10.0.0.2")
@@ -30,7 +31,7 @@ def tries(revisions: Iterable[Revision]) -> tuple[Stretches, ...]:
     ...     stretches
     (('a', 800000), ('b', 200000))
     (('a', 800000), ('a', 200000))
-    (('b', 800000), ('a', 200000))
+    (('a', 800000), ('a', 200000))
     (('b', 800000), ('a', 200000))
     """
     known = tuple(revisions)
@@ -40,9 +41,8 @@ def tries(revisions: Iterable[Revision]) -> tuple[Stretches, ...]:
     replicas = {revision.name: len(revision.endpoints) for revision in known}
     first = _divided(SCALE, weights)
     elsewhere = tuple(_elsewhere(name, length, weights) for name, length in first)
-    second = (((own,) if replicas[own[0]] > 1 else others) for own, others in zip(first, elsewhere, strict=True))
-    rest = _joined(elsewhere)
-    return (first, _joined(second), *([rest] * (RETRIES - 1)))
+    again = _joined((own,) if replicas[own[0]] > 1 else others for own, others in zip(first, elsewhere, strict=True))
+    return (first, *([again] * (RETRIES - 1)), _joined(elsewhere))
 
 
 def _elsewhere(name: str, length: int, weights: Mapping[str, int]) -> Stretches:
