@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from bench import plain
+from bench.processes import Spent, rss_mib
 from e2e.cluster import audit
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.paths import CRD_DIR
@@ -29,6 +28,8 @@ from e2e.operator_process import OperatorProcess
 FLEET = "/apis/modelfleet.dev/v1alpha1/namespaces/default/llmdeployments"
 USERS = ("operator-0", "operator-1", "operator-2")
 PATIENCE = 300.0
+PODS = 2
+"""Of each LLMDeployment."""
 
 
 class Bench:
@@ -55,24 +56,25 @@ class Bench:
             "apiVersion": "modelfleet.dev/v1alpha1",
             "kind": "LLMDeployment",
             "metadata": {"name": name, "namespace": "default"},
-            "spec": {"model": {"uri": "hf://org/model", "servedName": name}, "replicas": 2},
+            "spec": {"model": {"uri": "hf://org/model", "servedName": name}, "replicas": PODS},
         }
         self._plane.http.post(FLEET, json=manifest).raise_for_status()
 
     def settled(self) -> int:
         """Counts the LLMDeployments whose status says Ready of two replicas."""
         items = self._plane.http.get(FLEET, params={"resourceVersion": "0"}).json()["items"]
-        return sum((one.get("status") or {}).get("readyReplicas") == 2 for one in items)
+        return sum((one.get("status") or {}).get("readyReplicas") == PODS for one in items)
 
     def converge(self, count: int) -> None:
         """Waits until so many are settled; asks seldom, for a listing costs the server what a controller would get."""
-        wait_until(lambda: self.settled() == count, what=f"{count} settled objects", seconds=PATIENCE, pause=1.0)
+        pause = 1.0 if count == 1 else 3.0
+        wait_until(lambda: self.settled() == count, what=f"{count} settled objects", seconds=PATIENCE, pause=pause)
 
     def converged_after(self, *, since: int) -> float:
         """Seconds from the first creation of an LLMDeployment to the last status that we wrote, by the server's clock."""
         first, last = float("inf"), 0.0
-        for event in self._events(since=since):
-            resource, when = event["objectRef"].get("resource"), moment(event)
+        for event in audit.succeeded(self._plane.audit_log, since=since):
+            resource, when = event["objectRef"].get("resource"), audit.moment(event)
             if event["verb"] == "create" and resource == "llmdeployments":
                 first = min(first, when)
             elif event["user"]["username"] in USERS and event["objectRef"].get("subresource") == "status":
@@ -87,6 +89,11 @@ class Bench:
         wait_until(
             lambda: not self._plane.http.get(path, params=selector).json()["items"], what=f"{name}'s end", seconds=60
         )
+
+    def spent(self) -> Spent:
+        """Begins to measure the CPU time of every process."""
+        mine = {user: operator.pid for user, operator in zip(USERS, self.operators, strict=False)}
+        return Spent(mine | {child.name: child.pid for child in self._plane.children})
 
     def calls(self, *, since: int = 0) -> Any:
         """Counts the API calls since a mark."""
@@ -116,47 +123,26 @@ class Bench:
         """Per LLMDeployment, seconds from its creation to that of the last object it owns, by the server's clock."""
         created: dict[str, float] = {}
         last: dict[str, float] = {}
-        for event in self._events(since=since):
+        for event in audit.succeeded(self._plane.audit_log, since=since):
             if event["verb"] != "create" or "dryRun" in event["requestURI"]:
                 continue
             name, resource = event["objectRef"].get("name", ""), event["objectRef"].get("resource")
             if resource == "llmdeployments":
-                created[name] = moment(event)
+                created[name] = audit.moment(event)
             elif event["user"]["username"] in USERS and resource not in {"events", "leases"}:
                 owner = name if name in created else name.rpartition("-")[0]
-                last[owner] = moment(event)
+                last[owner] = audit.moment(event)
         return [last[name] - when for name, when in created.items() if name in last]
 
-    def _events(self, *, since: int) -> Iterator[dict[str, Any]]:
-        """Gives the completed, successful calls on objects since a mark."""
-        with self._plane.audit_log.open("rb") as log:
-            log.seek(since)
-            for line in log:
-                event = json.loads(line)
-                code = event.get("responseStatus", {}).get("code", 0)
-                if event["stage"] == "ResponseComplete" and "objectRef" in event and 200 <= code < 300:
-                    yield event
 
-
-def moment(event: dict[str, Any]) -> float:
-    """When the server had answered, in seconds since the epoch."""
-    return datetime.fromisoformat(event["stageTimestamp"]).timestamp()
+def ours(spent: Spent) -> float:
+    """CPU seconds of our replicas together."""
+    return sum(spent.seconds.get(user, 0.0) for user in USERS)
 
 
 def say(what: str) -> None:
     """Tells a person what is being measured."""
     print(f"[{time.strftime('%H:%M:%S')}] {what}", flush=True)
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a process so far, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def rss_mib(pid: int) -> float:
-    """Resident memory of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def measure(bench: Bench, *, singles: int, fleet: int, idle_seconds: float) -> dict[str, float]:
@@ -173,25 +159,25 @@ def measure(bench: Bench, *, singles: int, fleet: int, idle_seconds: float) -> d
     times = sorted(bench.apply_times(since=mark))
     bench.quiet(seconds=2)
 
-    pids = [operator.pid for operator in bench.operators]
     say(f"{fleet} objects at once")
-    cpu, mark = sum(map(cpu_seconds, pids)), bench.mark()
+    mark, spent = bench.mark(), bench.spent()
     for number in range(fleet):
         bench.apply(f"fleet-{number}")
     bench.converge(fleet)
     bench.quiet(seconds=3)
     converged = bench.converged_after(since=mark)
-    cpu = sum(map(cpu_seconds, pids)) - cpu
+    spent.stop()
     table(bench.calls(since=mark))
+    say(f"CPU seconds meanwhile: {spent}")
     written = bench.writes(since=mark)
 
     say(f"an idle fleet for {idle_seconds:.0f} s")
-    mark, idle_cpu, begin = bench.mark(), sum(map(cpu_seconds, pids)), time.monotonic()
+    mark, idling, begin = bench.mark(), bench.spent(), time.monotonic()
     time.sleep(idle_seconds)
     idle = time.monotonic() - begin
+    idling.stop()
     idle_writes, lease_writes = bench.writes(since=mark), bench.writes(since=mark, leases=True)
-    idle_cpu = (sum(map(cpu_seconds, pids)) - idle_cpu) / idle
-    rss = max(map(rss_mib, pids))
+    rss = max(rss_mib(operator.pid) for operator in bench.operators)
 
     say("an annotation on every object, then an operator restart")
     mark = bench.mark()
@@ -210,14 +196,28 @@ def measure(bench: Bench, *, singles: int, fleet: int, idle_seconds: float) -> d
         "apply_p99_ms": round(statistics.quantiles(times, n=100, method="inclusive")[-1] * 1000, 1),
         f"converge_{fleet}_s": round(converged, 1),
         "rss_mib": round(rss, 1),
-        "cpu_s": round(cpu, 1),
+        "cpu_s": round(ours(spent), 1),
         "writes_per_object": round(written / fleet, 2),
         "noop_writes": noop,
         "restart_writes": bench.writes(since=mark),
         "idle_writes_per_min": round(idle_writes / idle * 60, 2),
         "lease_writes_per_min": round(lease_writes / idle * 60, 2),
-        "idle_cpu_ratio": round(idle_cpu, 4),
+        "idle_cpu_ratio": round(ours(idling) / idle, 4),
     }
+
+
+def without_an_operator(objects: plain.Fleet, *, converged: float) -> dict[str, float]:
+    """Measures what Kubernetes alone takes, and how the operator compares; by JSON keys as `measure`."""
+    figures: dict[str, float] = {}
+    for key, what, fleet in (
+        ("plain", "as many plain Deployments, without an operator", plain.deployments(objects)),
+        ("objects", "every object that the operator made, without an operator", objects),
+    ):
+        say(what)
+        took, spent = plain.seconds_to_create(fleet)
+        say(f"CPU seconds meanwhile: {spent}")
+        figures |= {f"{key}_s": round(took, 1), f"converge_per_{key}": round(converged / took, 2)}
+    return figures
 
 
 def table(counted: Any) -> None:
@@ -237,10 +237,9 @@ def main() -> None:
     parser.add_argument("--singles", type=int, default=30, help="repetitions with one object")
     parser.add_argument("--idle-seconds", type=float, default=60.0, help="how long to watch the idle fleet")
     given = parser.parse_args()
-    nodes = 1 + given.fleet * 2 // 400
     with (
         tempfile.TemporaryDirectory(prefix="modelfleet-bench-") as folder,
-        ControlPlane(audit=True, nodes=nodes, gpus_per_node=400) as plane,
+        plain.faked_plane(pods=given.fleet * PODS) as plane,
     ):
         plane.apply_files(CRD_DIR)
         bench = Bench(plane=plane, folder=Path(folder))
@@ -249,7 +248,9 @@ def main() -> None:
         finally:
             for operator in bench.operators:
                 operator.stop()
-    shown = Table("figure", "value", title=f"{given.fleet} LLMDeployments, {given.fleet * 2} pods")
+        objects = plain.owned(plane)
+    figures |= without_an_operator(objects, converged=figures[f"converge_{given.fleet}_s"])
+    shown = Table("figure", "value", title=f"{given.fleet} LLMDeployments, {given.fleet * PODS} pods")
     for name, value in figures.items():
         shown.add_row(name, str(value))
     Console().print(shown)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +44,22 @@ def calls(log: Path, *, since: int = 0) -> Counter[Call]:
             if line.endswith(b"\n") and (call := read(json.loads(line))):
                 counted[call] += 1
     return counted
+
+
+def succeeded(log: Path, *, since: int = 0) -> Iterator[dict[str, Any]]:
+    """Gives the completed, successful calls on objects that were logged after the mark, as the server wrote them."""
+    with log.open("rb") as file:
+        file.seek(since)
+        for line in file:
+            event = json.loads(line)
+            code = event.get("responseStatus", {}).get("code", 0)
+            if event["stage"] == "ResponseComplete" and "objectRef" in event and 200 <= code < 300:
+                yield event
+
+
+def moment(event: dict[str, Any]) -> float:
+    """When the server had answered, in seconds since the epoch."""
+    return datetime.fromisoformat(event["stageTimestamp"]).timestamp()
 
 
 def refused(log: Path, *, user: str) -> set[str]:

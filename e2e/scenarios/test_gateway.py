@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from statistics import quantiles
 
 import httpx
 import pytest
@@ -87,8 +86,7 @@ def test_a_killed_envoy_keeps_no_client_waiting_for_a_second(edge: Edge, served:
         while not waited or not _restarted(victim):
             assert time.monotonic() < deadline, f"{victim['metadata']['name']} does not come back"
             waited += [_seconds_to_an_answer(url, client) for _ in range(20)]
-    # All but the few that this machine, which runs the whole cluster, kept waiting itself.
-    assert quantiles(waited, n=20)[-1] < SOON, sorted(waited)[-20:]
+    assert max(waited) < SOON, sorted(waited)[-20:]
 
 
 def _seconds_to_an_answer(url: str, client: httpx.Client) -> float:

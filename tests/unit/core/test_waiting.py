@@ -28,6 +28,11 @@ def slow_rollout(*, seconds, **more):
     return cluster, plan
 
 
+def the_new_ones(cluster, **seen):
+    """Let what is seen of the replicas that are not ready be this."""
+    cluster.pods = {name: p if p.ready else replace(p, **seen) for name, p in cluster.pods.items()}
+
+
 def test_a_new_revision_that_never_becomes_ready_is_told_and_the_old_one_serves():
     cluster, plan = slow_rollout(seconds=600)
     assert told(cluster, "Progressing") == ("True", "RevisionRollingOut")
@@ -57,7 +62,7 @@ def test_a_replica_that_comes_further_starts_the_deadline_anew():
     cluster, _ = slow_rollout(seconds=600)
     for _ in range(3):
         cluster.now += 500
-        cluster.pods = {n: p if p.ready else replace(p, got_on_at=cluster.now) for n, p in cluster.pods.items()}
+        the_new_ones(cluster, got_on_at=cluster.now)
         cluster.reconcile()
     assert told(cluster, "Progressing") == ("True", "RevisionRollingOut")
     cluster.now += 601
@@ -70,7 +75,7 @@ def test_replicas_that_are_evicted_and_replaced_again_and_again_run_out_of_time(
     for _ in range(4):
         assert told(cluster, "Progressing") == ("True", "RevisionRollingOut")
         cluster.now += 590
-        cluster.pods = {n: p if p.ready else replace(p, failed=True) for n, p in cluster.pods.items()}
+        the_new_ones(cluster, failed=True)
         cluster.controllers()
         cluster.reconcile()
     cluster.now += 50
@@ -82,7 +87,7 @@ def test_a_slow_replica_that_is_not_replaced_may_take_the_whole_time_for_each_of
     cluster, _ = slow_rollout(seconds=600)
     for _ in range(progress.STAGES):
         cluster.now += 599
-        cluster.pods = {n: p if p.ready else replace(p, got_on_at=cluster.now) for n, p in cluster.pods.items()}
+        the_new_ones(cluster, got_on_at=cluster.now)
         cluster.reconcile()
     cluster.now += 599
     cluster.reconcile()
@@ -92,7 +97,7 @@ def test_a_slow_replica_that_is_not_replaced_may_take_the_whole_time_for_each_of
 def test_a_nodes_clock_that_is_ahead_neither_stops_the_deadline_nor_costs_writes():
     cluster, _ = slow_rollout(seconds=600)
     ahead = cluster.now + 90_000
-    cluster.pods = {n: p if p.ready else replace(p, got_on_at=ahead) for n, p in cluster.pods.items()}
+    the_new_ones(cluster, got_on_at=ahead)
     cluster.reconcile()
     writes = cluster.status_writes
     for _ in range(20):

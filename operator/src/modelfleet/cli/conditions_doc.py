@@ -146,7 +146,7 @@ def _given(function: str, *, keyword: str) -> Iterator[str]:
 
 def _calls(name: str) -> Iterator[_Call]:
     for module in _modules():
-        for node, inside in _below(_tree(module), inside=None):
+        for node, inside in _nodes(module):
             if isinstance(node, ast.Call) and _last_name(node.func) == name:
                 yield _Call(node=node, module=module, inside=inside)
 
@@ -160,7 +160,7 @@ def _below(node: ast.AST, *, inside: Function) -> Iterator[tuple[ast.AST, Functi
 
 def _returned(module: ModuleType, *, function: str) -> Iterator[str]:
     """Words that a function returns; of several values the first."""
-    for node, inside in _below(_tree(module), inside=None):
+    for node, inside in _nodes(module):
         if isinstance(node, ast.Return) and inside is not None and inside.name == function:
             value = node.value.elts[0] if isinstance(node.value, ast.Tuple) else node.value
             for one in (value.body, value.orelse) if isinstance(value, ast.IfExp) else (value,):
@@ -179,5 +179,6 @@ def _modules() -> tuple[ModuleType, ...]:
 
 
 @cache
-def _tree(module: ModuleType) -> ast.Module:
-    return ast.parse(inspect.getsource(module))
+def _nodes(module: ModuleType) -> tuple[tuple[ast.AST, Function], ...]:
+    """The whole source; read once, for every table asks it for many names."""
+    return tuple(_below(ast.parse(inspect.getsource(module)), inside=None))
