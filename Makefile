@@ -5,12 +5,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# As many as cores that are common: each has an API server of its own, which costs more than waiting does.
-WORKERS ?= 2
+# One more than cores that are common, for tests wait; each has an API server of its own, so not many more.
+WORKERS ?= 3
+# The programs of a control plane, and those that check charts and health checks.
+CONTROL_TOOLS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm glua
 # Where it is set, every process that a test starts would compile the whole package again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help venv requirements format lint types imports crds chart-crds docs unit api chart test test-nightly test-runtime cluster cluster-down cluster-status demo e2e e2e-full bench-reconcile bench-judgement bench-rollout bench-gateway clean
+.PHONY: help venv requirements format lint types imports crds chart-crds docs unit api chart test test-nightly test-runtime cluster cluster-down cluster-status demo slow e2e e2e-full bench-reconcile bench-judgement bench-rollout bench-gateway clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -52,7 +54,7 @@ docs: $(STAMP) ## Generate the reference pages
 	$(BIN)/python -m modelfleet.cli.docs
 
 unit: $(STAMP) ## Unit, property, layout and supervisor tests
-	$(BIN)/pytest -q tests/unit tests/property tests/layout operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly and not story"
+	$(BIN)/pytest -q tests/unit tests/property tests/layout operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly and not story and not slow"
 
 api: $(STAMP) ## Tests on a real kube-apiserver and control plane
 	$(BIN)/pytest -q tests/api -m "not nightly and not story"
@@ -60,9 +62,9 @@ api: $(STAMP) ## Tests on a real kube-apiserver and control plane
 chart: $(STAMP) ## Tests of the Helm chart, by the real helm
 	$(BIN)/pytest -q tests/chart
 
-test: lint types imports $(STAMP) ## Everything that needs no container: the README's test command
-	$(BIN)/python -m e2e.cluster build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm glua
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly and not story"
+test: lint types imports $(STAMP) ## What needs no container and no patience: the README's test command
+	$(BIN)/python -m e2e.cluster build $(CONTROL_TOOLS)
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly and not story and not slow"
 
 test-nightly: $(STAMP) ## What takes too long for every change: many histories, other examples every time, promised sizes
 	$(BIN)/pytest -q tests/property --hypothesis-profile=nightly
@@ -84,10 +86,14 @@ cluster-status: $(STAMP) ## Say what of it runs
 demo: $(STAMP) ## From nothing to a model that answers and scales (root)
 	@$(BIN)/python -m e2e.demo
 
-e2e: $(STAMP) ## The short set of scenarios on the whole cluster
+slow: $(STAMP) ## Longer tests on faked nodes and real Envoys, for every change: rollouts, faults, rights, upgrades
+	$(BIN)/python -m e2e.cluster build $(CONTROL_TOOLS)
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests -m slow
+
+e2e: slow ## The slow tests, then the short set of scenarios on the whole cluster
 	$(BIN)/pytest -q e2e/scenarios -m short
 
-e2e-full: test-runtime $(STAMP) ## The supervisor on real vLLM, rollouts on faked nodes, then every scenario on the whole cluster, and its end
+e2e-full: test-runtime slow ## The supervisor on real vLLM, everything on faked nodes, then every scenario on the whole cluster, and its end
 	$(BIN)/python -m e2e.cluster build cert-manager
 	$(BIN)/pytest -q tests/gateway/test_cert_manager.py
 	$(BIN)/pytest -q tests/api -m story

@@ -13,6 +13,8 @@ import pytest
 
 from tests.api.fleet import Fleet, Operator
 
+pytestmark = pytest.mark.slow
+
 names = (f"rollout-cli-{number}" for number in itertools.count())
 
 

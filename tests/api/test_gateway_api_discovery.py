@@ -13,6 +13,8 @@ from e2e.cluster.process import wait_until
 from tests.api.fleet import Operator
 from tests.api.played_gateway import routing
 
+pytestmark = pytest.mark.slow
+
 DEPLOYMENT = "/apis/modelfleet.dev/v1alpha1/namespaces/default/llmdeployments/chat"
 ROUTE = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes/chat"
 CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/httproutes.gateway.networking.k8s.io"

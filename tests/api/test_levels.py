@@ -15,6 +15,8 @@ from e2e.cluster import audit, served
 from e2e.cluster.control_plane import GPU_PRODUCT
 from e2e.cluster.process import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def config_map(name, **data):
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}

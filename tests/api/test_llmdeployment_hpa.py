@@ -10,6 +10,8 @@ from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.process import wait_until
 from tests.api.fleet import Fleet, Operator
 
+pytestmark = pytest.mark.slow
+
 NAMESPACE = "hpa"
 SYNC_SECONDS = 60.0  # a limit for a busy machine; the controller looks every few seconds
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests.api.rollouts import Rollouts, rollouts, warm
 
+pytestmark = pytest.mark.slow
+
 ANALYSIS = {"intervalSeconds": 5, "minSamples": 10, "minSeconds": 5, "warmupSeconds": 0}
 LIMITED = {**ANALYSIS, "metrics": [{"name": "ttft", "minRatio": 0.9}]}
 ROLLOUT = {"strategy": "BlueGreen", "canary": None, "scaleDownDelaySeconds": 3600, "analysis": ANALYSIS}

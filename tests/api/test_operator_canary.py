@@ -6,6 +6,8 @@ import pytest
 
 from tests.api.rollouts import NO_DEVICE, STANDSTILL_SECONDS, Rollouts, rollouts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def fleet(control_plane):

@@ -11,6 +11,8 @@ import yaml
 from tests.api.fleet import Operator
 from tests.api.rollouts import Rollouts, rollouts
 
+pytestmark = pytest.mark.slow
+
 CRON_JOB = """
 apiVersion: batch/v1
 kind: CronJob

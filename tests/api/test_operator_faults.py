@@ -13,6 +13,8 @@ from e2e.cluster.paths import CRD_DIR
 from tests.api.fleet import Fleet, Operator, ready
 from tests.api.write_gate import WriteGate, changes
 
+pytestmark = pytest.mark.slow
+
 numbers = itertools.count()
 TAKEOVER_SECONDS = "20"
 """Lease of those that are to be followed by another; a shorter one is lost on a busy machine."""

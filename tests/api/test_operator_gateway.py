@@ -8,6 +8,8 @@ from tests.api.chronicle import Chronicle
 from tests.api.fleet import Fleet, Operator
 from tests.api.scripted_gateway import ENVOY, ScriptedGateway
 
+pytestmark = pytest.mark.slow
+
 NAMESPACE = "behind-a-gateway"
 URL = "http://gateway.example"
 

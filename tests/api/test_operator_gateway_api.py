@@ -10,6 +10,8 @@ from e2e.cluster import audit, gateway_api
 from tests.api.fleet import Fleet, Operator, ready
 from tests.api.played_gateway import PlayedGateway, routing, weights
 
+pytestmark = pytest.mark.slow
+
 NAMESPACE = "gateway-api"
 ACCEPTED = ("True", "Accepted")
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

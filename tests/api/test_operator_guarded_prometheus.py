@@ -11,6 +11,8 @@ from tests.api.fleet import Fleet, Operator, ready
 from tests.api.scripted_prometheus import ScriptedPrometheus
 from tests.chart.helm import only, operator_part
 
+pytestmark = pytest.mark.slow
+
 NAMESPACE = "guarded"
 TOKEN = "Bearer of-this-test"  # noqa: S105 - opens nothing but this test's own server
 SCALING = {"minReplicas": 1, "maxReplicas": 4, "metrics": [{"type": "QueueDepth", "target": 5}]}

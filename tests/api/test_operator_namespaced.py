@@ -8,6 +8,8 @@ from e2e.cluster import audit
 from tests.api.fleet import Fleet, Operator, pending, ready
 from tests.chart.helm import NAMESPACE, RELEASE, render
 
+pytestmark = pytest.mark.slow
+
 MINE, FOREIGN = "namespaced-mine", "namespaced-foreign"
 USER = "operator-namespaced"
 

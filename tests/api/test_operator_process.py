@@ -12,6 +12,8 @@ from e2e.cluster.process import wait_until
 from e2e.operator_process import ask
 from tests.api.fleet import PATIENCE, Fleet, Operator
 
+pytestmark = pytest.mark.slow
+
 NAMESPACE = "process"
 
 

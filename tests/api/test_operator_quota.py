@@ -6,6 +6,8 @@ import pytest
 
 from tests.api.fleet import Fleet, Operator
 
+pytestmark = pytest.mark.slow
+
 NAMESPACE = "quota"
 QUOTA = f"/api/v1/namespaces/{NAMESPACE}/resourcequotas/gpus"
 METRICS = [{"type": "QueueDepth", "target": 5}]

@@ -10,6 +10,8 @@ import pytest
 from tests.api.fleet import Fleet, Operator, ready
 from tests.api.scripted_prometheus import ScriptedPrometheus
 
+pytestmark = pytest.mark.slow
+
 NAMESPACE = "scaling"
 BUSY = 15.0
 """Requests that wait in all: three replicas' worth at a target of five."""

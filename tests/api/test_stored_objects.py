@@ -10,6 +10,8 @@ from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.paths import CRD_DIR
 from tests.api.fleet import Fleet, Operator
 
+pytestmark = pytest.mark.slow
+
 OLDER_CRD = Path(__file__).parent / "older_crd"
 CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/llmdeployments.modelfleet.dev"
 SPECS = {

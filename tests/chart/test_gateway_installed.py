@@ -13,6 +13,8 @@ from tests.chart.helm import NAMESPACE, RELEASE
 from tests.chart.test_install import CHART, install
 from tests.gateway.cluster import GatewayProcess
 
+pytestmark = pytest.mark.slow
+
 CONTROL = f"{RELEASE}-gateway-control"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{CONTROL}"
 

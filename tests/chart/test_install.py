@@ -5,11 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from e2e.cluster.api_only import ApiServer
 from e2e.cluster.process import wait_until
 from tests.chart.helm import CHART, NAMESPACE, RELEASE, ROOT
+
+pytestmark = pytest.mark.slow
 
 MODELS = "/apis/modelfleet.dev/v1alpha1/namespaces/default/llmdeployments"
 CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/llmdeployments.modelfleet.dev"

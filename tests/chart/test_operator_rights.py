@@ -16,6 +16,8 @@ from e2e.cluster.api_only import ApiServer
 from e2e.cluster.process import free_ports, wait_until
 from tests.chart.helm import CHART, NAMESPACE, RELEASE, ROOT
 
+pytestmark = pytest.mark.slow
+
 NOT_FOUND = 404
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
 COLLECTIONS = {

@@ -8,11 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
+import pytest
 
 from modelfleet.gateway.render_cluster import HASH_BALANCE_PERCENT
 from tests.gateway.engines import Engine, serving
 from tests.gateway.envoy import SECONDS, eventually
 from tests.gateway.gateway import Gateway, revision, served
+
+pytestmark = pytest.mark.slow
 
 HOT = [{"role": "system", "content": "You are the one that everybody asks. " * 300}]
 BESIDE_ENVOYS_LIMIT = 1100

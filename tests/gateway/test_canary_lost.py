@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from modelfleet.gateway import headers
@@ -15,6 +16,8 @@ from tests.gateway.cluster import GROUP
 from tests.gateway.engines import Engine, serving
 from tests.gateway.envoy import SECONDS, eventually
 from tests.gateway.test_process import KEY, Whole, engine, whole
+
+pytestmark = pytest.mark.slow
 
 __all__ = ["whole"]
 

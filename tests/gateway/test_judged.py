@@ -20,6 +20,8 @@ from tests.gateway.gateway import Gateway, revision, served
 from tests.gateway.measuring import json_engine, stream_engine
 from tests.unit.adapters.prometheus_server import prometheus
 
+pytestmark = pytest.mark.slow
+
 INTERVAL = 5
 """Seconds of a block; a sample is fresh for one and a half, in which a busy machine must have scraped once."""
 BAD = b'data: {"error": {"message": "engine died", "code": 500}}\n\n'

@@ -19,6 +19,8 @@ from tests.gateway.engines import Engine, serving
 from tests.gateway.envoy import Envoy, eventually, running
 from tests.gateway.gateway import Client
 
+pytestmark = pytest.mark.slow
+
 KEY = "key-of-this-tenant"
 
 

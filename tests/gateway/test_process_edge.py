@@ -17,6 +17,8 @@ from tests.gateway.load import asking, echo
 from tests.gateway.test_clients import known
 from tests.gateway.test_process import KEY, engine, fresh, whole_gateway
 
+pytestmark = pytest.mark.slow
+
 EDGE = "edge"
 ROTATIONS = 5
 

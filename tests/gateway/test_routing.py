@@ -63,6 +63,7 @@ async def test_what_else_an_engine_can_do_is_not_for_clients(gate: Gateway, path
         assert engine.requests == []
 
 
+@pytest.mark.slow
 async def test_weights_are_exact(gate: Gateway):
     old, new = Engine(name="old"), Engine(name="new")
     async with serving(old, new):

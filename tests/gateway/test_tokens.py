@@ -110,6 +110,7 @@ async def test_an_event_without_end_and_one_that_is_huge_pass(gate: Gateway):
         await counted(gate, measures.OUTPUT_TOKENS, {LABELS: 2})
 
 
+@pytest.mark.slow
 async def test_other_operations_tell_tokens_too(gate: Gateway):
     done = {"type": "response.completed", "response": {"usage": {"input_tokens": 11, "output_tokens": 5}}}
     events = b"event: response.completed\ndata: " + json.dumps(done).encode() + b"\n\n"
