@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One more than cores that are common, for tests wait; each has an API server of its own, so not many more.
 WORKERS ?= 3
+# What `make test` leaves to other targets; CONTRIBUTING.md says to which.
+QUICK := "not runtime and not nightly and not story and not slow"
 # The programs of a control plane, and those that check charts and health checks.
 CONTROL_TOOLS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm glua
 # Where it is set, every process that a test starts would compile the whole package again.
@@ -54,7 +56,7 @@ docs: $(STAMP) ## Generate the reference pages
 	$(BIN)/python -m modelfleet.cli.docs
 
 unit: $(STAMP) ## Unit, property, layout and supervisor tests
-	$(BIN)/pytest -q tests/unit tests/property tests/layout operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly and not story and not slow"
+	$(BIN)/pytest -q tests/unit tests/property tests/layout operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m $(QUICK)
 
 api: $(STAMP) ## Tests on a real kube-apiserver and control plane
 	$(BIN)/pytest -q tests/api -m "not nightly and not story"
@@ -64,7 +66,7 @@ chart: $(STAMP) ## Tests of the Helm chart, by the real helm
 
 test: lint types imports $(STAMP) ## What needs no container and no patience: the README's test command
 	$(BIN)/python -m e2e.cluster build $(CONTROL_TOOLS)
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m "not runtime and not nightly and not story and not slow"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests operator/src e2e/cluster e2e/doubles e2e/image_delivery.py e2e/reach.py runtime-image/tests -m $(QUICK)
 
 test-nightly: $(STAMP) ## What takes too long for every change: many histories, other examples every time, promised sizes
 	$(BIN)/pytest -q tests/property --hypothesis-profile=nightly

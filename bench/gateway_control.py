@@ -20,7 +20,8 @@ from typing import Any
 
 from bench.gateway_load import ANSWER, KEY, body, read, written
 from bench.gateway_objects import Watched
-from bench.gateway_variants import Ours, resident_mb
+from bench.gateway_variants import Ours
+from bench.processes import rss_mib
 from e2e.cluster.process import own_address
 
 PORT = 8000
@@ -118,7 +119,7 @@ async def measure(*, models: int, changes: int, core: int, folder: Path) -> dict
         "render_ms": round(statistics.median(renders), 2),
         "cpu_ms_per_change": round(cpu * 1000 / changes, 2),
         "new_model_ms": round(statistics.median(grown), 1),
-        "memory_mb": round(resident_mb(os.getpid())),
+        "memory_mb": round(rss_mib(os.getpid())),
     }
 
 

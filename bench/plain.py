@@ -7,9 +7,8 @@ operator's. Nothing here is ours, so it must not import the product.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, Final
 
 from bench.processes import Spent
@@ -32,11 +31,9 @@ Fleet = Sequence[tuple[str, dict[str, Any]]]
 """Objects to create, each with the path of its collection."""
 
 
-@contextmanager
-def faked_plane(*, pods: int) -> Iterator[ControlPlane]:
-    """A control plane with faked nodes that has room for so many pods, and an audit log."""
-    with ControlPlane(audit=True, nodes=1 + pods // 400, gpus_per_node=400) as plane:
-        yield plane
+def faked_plane(*, pods: int) -> ControlPlane:
+    """A control plane with faked nodes that has room for so many pods, and an audit log; not started."""
+    return ControlPlane(audit=True, nodes=1 + pods // 400, gpus_per_node=400)
 
 
 def owned(plane: ControlPlane) -> Fleet:

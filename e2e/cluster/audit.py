@@ -37,24 +37,15 @@ def end(log: Path) -> int:
 
 def calls(log: Path, *, since: int = 0) -> Counter[Call]:
     """Counts the calls logged after the mark; a line that is still being written is left for the next count."""
-    counted: Counter[Call] = Counter()
-    with log.open("rb") as file:
-        file.seek(since)
-        for line in file:
-            if line.endswith(b"\n") and (call := read(json.loads(line))):
-                counted[call] += 1
-    return counted
+    return Counter(filter(None, map(read, _events(log, since=since))))
 
 
 def succeeded(log: Path, *, since: int = 0) -> Iterator[dict[str, Any]]:
     """Gives the completed, successful calls on objects that were logged after the mark, as the server wrote them."""
-    with log.open("rb") as file:
-        file.seek(since)
-        for line in file:
-            event = json.loads(line)
-            code = event.get("responseStatus", {}).get("code", 0)
-            if event["stage"] == "ResponseComplete" and "objectRef" in event and 200 <= code < 300:
-                yield event
+    for event in _events(log, since=since):
+        code = event.get("responseStatus", {}).get("code", 0)
+        if event["stage"] == "ResponseComplete" and "objectRef" in event and 200 <= code < 300:
+            yield event
 
 
 def moment(event: dict[str, Any]) -> float:
@@ -71,6 +62,15 @@ def refused(log: Path, *, user: str) -> set[str]:
         for event in events
         if event["user"]["username"] == user and event.get("responseStatus", {}).get("code") == FORBIDDEN
     }
+
+
+def _events(log: Path, *, since: int) -> Iterator[dict[str, Any]]:
+    """Every whole line after the mark; one that is still being written is left."""
+    with log.open("rb") as file:
+        file.seek(since)
+        for line in file:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
 
 
 def read(event: dict[str, Any]) -> Call | None:

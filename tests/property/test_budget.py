@@ -69,7 +69,7 @@ def passes(cluster: StagedCluster, *, warm: bool = True) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["Canary", "BlueGreen", "RollingUpdate", "Recreate"])
-@settings(max_examples=portion(15), suppress_health_check=list(HealthCheck))
+@settings(max_examples=portion(30), suppress_health_check=list(HealthCheck))
 @given(data=st.data(), events=EVENTS)
 def test_no_rollout_has_more_devices_than_its_budget_and_a_larger_one_ends_it(
     strategy: str, data: st.DataObject, events: list[str]

@@ -56,7 +56,7 @@ def passes(cluster: StagedCluster, *, number: int) -> int:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@settings(max_examples=portion(10), suppress_health_check=list(HealthCheck))
+@settings(max_examples=portion(15), suppress_health_check=list(HealthCheck))
 @given(data=st.data(), size=SIZES, aborted=st.booleans())
 def test_no_revision_of_another_size_breaks_the_budget_or_takes_who_serves(
     strategy: str, data: st.DataObject, size: int, *, aborted: bool
