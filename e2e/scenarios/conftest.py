@@ -20,7 +20,7 @@ AS_APPLIED: dict[str, Any] = {
     "template": None,
     "engine": ENGINE,
     "resources": {**RESOURCES, "limits": None},
-    "rollout": {"strategy": "RollingUpdate", "canary": None, "blueGreen": None},
+    "rollout": {"strategy": "RollingUpdate", "canary": None, "blueGreen": None, "analysis": None},
 }
 """What a test may have changed, as a merge patch."""
 

@@ -97,6 +97,14 @@ REFUSED = {
         rollout(blueGreen={}),
         "blueGreen is read with strategy: BlueGreen only; set it or remove blueGreen",
     ),
+    "an analysis of what nothing judges": (
+        rollout("RollingUpdate", analysis={"evaluation": {"cronJobRef": {"name": "golden"}, "minScore": 0.9}}),
+        "analysis is read with strategy Canary or BlueGreen only, and nothing else would be judged",
+    ),
+    "an analysis of the strategy by default": (
+        spec(rollout={"analysis": {"minSamples": 100}}),
+        "set one of them or remove analysis",
+    ),
     "no gateway": (
         rollout() | {"routing": {"provider": "Service"}},
         "strategy Canary and BlueGreen need a gateway; set routing.provider to Gateway or GatewayAPI",

@@ -139,6 +139,11 @@ class Rollout(ApiModel):
                 "!has(self.blueGreen) || (has(self.strategy) && self.strategy == 'BlueGreen')",
                 "blueGreen is read with strategy: BlueGreen only; set it or remove blueGreen",
             ),
+            cel(
+                "!has(self.analysis) || (has(self.strategy) && self.strategy in ['Canary', 'BlueGreen'])",
+                "analysis is read with strategy Canary or BlueGreen only, and nothing else would be judged;"
+                " set one of them or remove analysis",
+            ),
         )
     )
     strategy: Literal["RollingUpdate", "Canary", "BlueGreen", "Recreate"] = Field(
