@@ -1,13 +1,13 @@
-"""What Kubernetes itself takes for a fleet, without an operator: what the time to converge is held against.
+"""What Kubernetes itself takes for a fleet, without an operator: what the operator's figures are held against.
 
-Twice, on a control plane of its own, a fleet is created at once by a client: plain Deployments, and then everything
-that the operator had made for the same fleet. The difference of the second to the operator's own time is the
-operator's. Nothing here is ours, so it must not import the product.
+Each time on a control plane of its own, a client creates a fleet at once: plain Deployments; everything that the operator
+had made for the same fleet, so that the difference is the operator's; and that again with the objects last that follow
+their pods. Nothing here is ours, so it must not import the product.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -16,13 +16,12 @@ from e2e.cluster import audit
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.process import wait_until
 
-OWNED: Final = (
-    "/apis/apps/v1/namespaces/default/controllerrevisions",
-    "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
-    "/api/v1/namespaces/default/services",
-    "/apis/apps/v1/namespaces/default/deployments",
+DEPLOYMENTS: Final = "/apis/apps/v1/namespaces/default/deployments"
+FOLLOWING: Final = frozenset(
+    {"/apis/policy/v1/namespaces/default/poddisruptionbudgets", "/api/v1/namespaces/default/services"}
 )
-DEPLOYMENTS: Final = OWNED[-1]
+"""Of these Kubernetes keeps count of the pods that they select: it writes again when a pod comes or gets ready."""
+OWNED: Final = ("/apis/apps/v1/namespaces/default/controllerrevisions", *sorted(FOLLOWING), DEPLOYMENTS)
 CLIENTS: Final = 8
 """Requests at a time; more would only wait."""
 PATIENCE: Final = 300.0
@@ -57,25 +56,67 @@ def deployments(fleet: Fleet) -> Fleet:
     return [(path, item) for path, item in fleet if path == DEPLOYMENTS]
 
 
-def seconds_to_create(fleet: Fleet) -> tuple[float, Spent]:
+def seconds_to_create(fleet: Fleet, *, following_last: bool = False) -> tuple[float, Spent]:
     """Creates a fleet on a control plane of its own.
 
+    Args:
+        fleet: what to create.
+        following_last: create what follows pods when all pods are ready; it is written once then.
+
     Returns:
-        Seconds from the first creation until every Deployment's status says that its pods are ready, by the server's
-        clock; and what every process spent meanwhile.
+        Seconds from the first creation to the last write that came of it, by the server's clock, when every pod is ready;
+        and what every process spent meanwhile.
     """
     pods = sum(item["spec"]["replicas"] for _, item in deployments(fleet))
     with faked_plane(pods=pods) as plane:
         spent, since = Spent({child.name: child.pid for child in plane.children}), audit.end(plane.audit_log)
-        _create(plane, fleet)
-
-        def ready() -> bool:
-            items = plane.http.get(DEPLOYMENTS, params={"resourceVersion": "0"}).json()["items"]
-            return bool(pods == sum((item.get("status") or {}).get("readyReplicas", 0) for item in items))
-
-        wait_until(ready, what=f"{pods} ready pods", seconds=PATIENCE, pause=1.0)
+        last = [one for one in fleet if following_last and one[0] in FOLLOWING]
+        _create(plane, [one for one in fleet if one not in last] if last else fleet)
+        _await_ready(plane, pods=pods)
+        _create(plane, last)
+        _await_quiet(plane)
         spent.stop()
-        return _took(plane, since=since), spent
+        writes = list(_writes(plane, since=since))
+        first = min(audit.moment(event) for event in writes if event["user"]["username"] == "admin")
+        return max(map(audit.moment, writes)) - first, spent
+
+
+def seconds_alone(fleet: Fleet) -> list[float]:
+    """Creates Deployments one after another; gives the seconds from each to its last pod's creation, as the server counts."""
+    with faked_plane(pods=2 * len(fleet)) as plane:
+        since, pods = audit.end(plane.audit_log), 0
+        for path, item in fleet:
+            plane.http.post(path, json=item).raise_for_status()
+            pods += item["spec"]["replicas"]
+            _await_ready(plane, pods=pods, pause=0.2)
+            _await_quiet(plane, pause=0.2)
+        begun, took = 0.0, dict[float, float]()
+        for event in _writes(plane, since=since):
+            if event["verb"] != "create" or "subresource" in event["objectRef"]:
+                continue
+            if event["objectRef"]["resource"] == "deployments":
+                begun = audit.moment(event)
+            elif event["objectRef"]["resource"] == "pods":
+                took[begun] = audit.moment(event) - begun
+        return list(took.values())
+
+
+def _await_ready(plane: ControlPlane, *, pods: int, pause: float = 1.0) -> None:
+    def ready() -> bool:
+        items = plane.http.get(DEPLOYMENTS, params={"resourceVersion": "0"}).json()["items"]
+        return bool(pods == sum((item.get("status") or {}).get("readyReplicas", 0) for item in items))
+
+    wait_until(ready, what=f"{pods} ready pods", seconds=PATIENCE, pause=pause)
+
+
+def _await_quiet(plane: ControlPlane, *, pause: float = 1.0) -> None:
+    seen = [-1]
+
+    def quiet() -> bool:
+        seen.append(sum(1 for _ in _writes(plane, since=0)))
+        return seen[-1] == seen[-2]
+
+    wait_until(quiet, what="the end of all writes", seconds=PATIENCE, pause=pause)
 
 
 def _create(plane: ControlPlane, fleet: Fleet) -> None:
@@ -90,12 +131,8 @@ def _create(plane: ControlPlane, fleet: Fleet) -> None:
             pass
 
 
-def _took(plane: ControlPlane, *, since: int) -> float:
-    first, last = float("inf"), 0.0
+def _writes(plane: ControlPlane, *, since: int) -> Iterator[dict[str, Any]]:
+    """Every write but Leases, which never end, and Events, which come when there is time."""
     for event in audit.succeeded(plane.audit_log, since=since):
-        target = event["objectRef"]
-        if event["verb"] == "create" and event["user"]["username"] == "admin":
-            first = min(first, audit.moment(event))
-        elif target.get("resource") == "deployments" and target.get("subresource") == "status":
-            last = max(last, audit.moment(event))
-    return last - first
+        if event["verb"] in audit.WRITES and event["objectRef"].get("resource") not in {"leases", "events"}:
+            yield event

@@ -35,5 +35,10 @@ class Spent:
         """Takes the measure: `seconds` by name."""
         self.seconds = {name: cpu_seconds(pid) - before for name, (pid, before) in self._begun.items()}
 
+    @property
+    def total(self) -> float:
+        """CPU seconds of all of them."""
+        return sum(self.seconds.values())
+
     def __str__(self) -> str:
         return ", ".join(f"{name} {spent:.1f}" for name, spent in self.seconds.items())

@@ -197,6 +197,7 @@ def measure(bench: Bench, *, singles: int, fleet: int, idle_seconds: float) -> d
         f"converge_{fleet}_s": round(converged, 1),
         "rss_mib": round(rss, 1),
         "cpu_s": round(ours(spent), 1),
+        "all_cpu_s": round(spent.total, 1),
         "writes_per_object": round(written / fleet, 2),
         "noop_writes": noop,
         "restart_writes": bench.writes(since=mark),
@@ -206,18 +207,24 @@ def measure(bench: Bench, *, singles: int, fleet: int, idle_seconds: float) -> d
     }
 
 
-def without_an_operator(objects: plain.Fleet, *, converged: float) -> dict[str, float]:
-    """Measures what Kubernetes alone takes, and how the operator compares; by JSON keys as `measure`."""
-    figures: dict[str, float] = {}
-    for key, what, fleet in (
-        ("plain", "as many plain Deployments, without an operator", plain.deployments(objects)),
-        ("objects", "every object that the operator made, without an operator", objects),
+def without_an_operator(objects: plain.Fleet, *, singles: int, figures: dict[str, float]) -> dict[str, float]:
+    """Measures what Kubernetes alone takes, and how the operator's `figures` compare; by JSON keys as `measure`."""
+    deployments = plain.deployments(objects)
+    say(f"{singles} plain Deployments, one at a time, without an operator")
+    alone = statistics.median(plain.seconds_alone(deployments[:singles])) * 1000
+    found = {"plain_p50_ms": round(alone, 1), "apply_per_plain": round(figures["apply_p50_ms"] / alone, 2)}
+    converged = figures[f"converge_{len(deployments)}_s"]
+    for key, what, fleet, last in (
+        ("plain", f"{len(deployments)} plain Deployments at once, without an operator", deployments, False),
+        ("objects", "every object that the operator made, without an operator", objects, False),
+        ("late", "the same, Services and disruption budgets when the pods are ready", objects, True),
     ):
         say(what)
-        took, spent = plain.seconds_to_create(fleet)
+        took, spent = plain.seconds_to_create(fleet, following_last=last)
         say(f"CPU seconds meanwhile: {spent}")
-        figures |= {f"{key}_s": round(took, 1), f"converge_per_{key}": round(converged / took, 2)}
-    return figures
+        found |= {f"{key}_s": round(took, 1), f"{key}_all_cpu_s": round(spent.total, 1)}
+        found |= {f"converge_per_{key}": round(converged / took, 2)}
+    return found
 
 
 def table(counted: Any) -> None:
@@ -249,7 +256,7 @@ def main() -> None:
             for operator in bench.operators:
                 operator.stop()
         objects = plain.owned(plane)
-    figures |= without_an_operator(objects, converged=figures[f"converge_{given.fleet}_s"])
+    figures |= without_an_operator(objects, singles=given.singles, figures=figures)
     shown = Table("figure", "value", title=f"{given.fleet} LLMDeployments, {given.fleet * PODS} pods")
     for name, value in figures.items():
         shown.add_row(name, str(value))
