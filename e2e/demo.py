@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from e2e import demo_rollout, fleet, images
-from e2e.cluster import external, whole
+from e2e.cluster import build, external, whole
 from e2e.cluster.build import BuildError
 from e2e.cluster.certs import CertificateError
 from e2e.cluster.host import HostError
+from e2e.cluster.process import ProcessError
 from e2e.edge import Edge
 from e2e.image_delivery import DeliveryError
 
@@ -57,14 +58,15 @@ def elapsed() -> str:
 def until(what: str, seen: Callable[[], str], done: Callable[[str], bool], *, seconds: float) -> str:
     """Wait until `done(seen())`, showing each change of what is seen."""
     deadline, last = time.monotonic() + seconds, ""
-    while time.monotonic() < deadline:
-        now = seen()
-        if now != last:
-            console.print(f"    [dim]{now}[/]")
-            last = now
-        if done(now):
-            return now
-        time.sleep(1)
+    with console.status(f"waiting for {what} …"):
+        while time.monotonic() < deadline:
+            now = seen()
+            if now != last:
+                console.print(f"    [dim]{now}  {elapsed()}[/]")
+                last = now
+            if done(now):
+                return now
+            time.sleep(1)
     raise DemoError(f"{what} did not happen within {seconds:.0f} s; last seen: {last}")
 
 
@@ -99,14 +101,15 @@ def main() -> int:
         CertificateError,
         DeliveryError,
         HostError,
+        ProcessError,
         RuntimeError,
         OSError,
+        ValueError,
         httpx.HTTPError,
     ) as error:
         console.print(f"[red]✗[/] {escape(str(error))}")
-        console.print(
-            "  look at: make cluster-status, and the operator's log: kubectl logs -n modelfleet-system -l app.kubernetes.io/name=modelfleet-operator"
-        )
+        console.print("  look at: make cluster-status, and the operator's log:")
+        look("kubectl logs -n modelfleet-system -l app.kubernetes.io/name=modelfleet-operator")
         return 1
     except subprocess.CalledProcessError as error:
         console.print(f"[red]✗[/] {error.cmd[0]} ended with {error.returncode}; its last output is above")
@@ -141,10 +144,16 @@ def walk() -> None:
     console.print("[bold]6. A better revision, and a worse one[/]")
     demo_rollout.show(namespace=NAMESPACE, name=NAME, by=by, console=console)
     console.print(f"\n[bold green]Done[/] in {elapsed()}. The cluster is up; look around with:")
-    console.print(f"    export KUBECONFIG={whole.kubeconfig()}")
-    console.print(f"    kubectl get llmdep -n {NAMESPACE}; .venv/bin/modelfleet explain {NAME} -n {NAMESPACE}")
+    look(f"kubectl get llmdep -n {NAMESPACE}; modelfleet explain {NAME} -n {NAMESPACE}")
     if not external.configured():
         console.print("Remove everything with: make cluster-down")
+
+
+def look(command: str) -> None:
+    """Print a command with what a shell needs for it; it may be the first time that this machine sees kubectl."""
+    programs = f"{build.path_of('kubectl').parent}:{images.ROOT / '.venv' / 'bin'}"
+    console.print(f"    export KUBECONFIG={whole.kubeconfig()} PATH={programs}:$PATH", soft_wrap=True)
+    console.print(f"    {command}", soft_wrap=True)
 
 
 def serve() -> None:
@@ -161,7 +170,7 @@ def serve() -> None:
     )
     whole.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=text)
     console.print("    kubectl apply -f examples/smollm2.yaml")
-    until("Ready", show, lambda line: "phase Ready" in line, seconds=READY_SECONDS)
+    until("the first replica", show, lambda line: "phase Ready" in line, seconds=READY_SECONDS)
     console.print(f"[green]✓[/] ready  [dim]{elapsed()}[/]")
 
 

@@ -84,17 +84,18 @@ def _ask(llm: Llm, *, console: Console, argument: str, why: str) -> None:
 
 def _until(llm: Llm, done: Callable[[Json], bool], *, what: str, console: Console) -> Json:
     deadline, last, told_at = time.monotonic() + SECONDS, "", 0.0
-    while time.monotonic() < deadline:
-        status = llm.status()
-        now = line(status)
-        stands = now.partition(" | ")[0] != last.partition(" | ")[0]
-        # Samples grow all the time: now and then is enough.
-        if stands or (now != last and time.monotonic() - told_at > SAMPLES_SECONDS):
-            console.print(f"    [dim]{now}[/]")
-            last, told_at = now, time.monotonic()
-        if done(status):
-            return status
-        time.sleep(1)
+    with console.status(f"waiting for {what} …"):
+        while time.monotonic() < deadline:
+            status = llm.status()
+            now = line(status)
+            stands = now.partition(" | ")[0] != last.partition(" | ")[0]
+            # Samples grow all the time: now and then is enough.
+            if stands or (now != last and time.monotonic() - told_at > SAMPLES_SECONDS):
+                console.print(f"    [dim]{now}[/]")
+                last, told_at = now, time.monotonic()
+            if done(status):
+                return status
+            time.sleep(1)
     raise RolloutError(f"{what} did not come within {SECONDS:.0f} s; it stands at: {last}")
 
 

@@ -42,7 +42,9 @@ def test_a_template_that_the_api_refuses_leaves_the_old_revision_serving(fleet, 
     fleet.patch("llmdeployments", "chat", {"spec": {"template": typo}})
     refused = ("False", "TemplateInvalid")
     fleet.until(lambda: fleet.condition("Valid") == refused, what="Valid=False/TemplateInvalid")
-    assert word in fleet.whole_condition("Valid")["message"]
+    message = fleet.whole_condition("Valid")["message"]
+    assert word in message
+    assert "correct spec.template" in message
     assert {p["metadata"]["uid"] for p in fleet.pods()} == before
     assert all(map(ready, fleet.pods()))
     assert len(fleet.list("deployments")) == 1

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from e2e import demo
+from e2e.cluster.process import ProcessError
 from e2e.image_delivery import DeliveryError
 
 
@@ -18,6 +19,8 @@ from e2e.image_delivery import DeliveryError
         (demo.DemoError("a scale-out did not happen"), 1, "a scale-out did not happen"),
         (RuntimeError("kubectl get: [/unknown] is no path"), 1, "[/unknown] is no path"),
         (TimeoutError("the node"), 1, "the node"),
+        (ProcessError("the port-forward ended"), 1, "the port-forward ended"),
+        (ValueError("no JSON in the load's log"), 1, "no JSON in the load's log"),
         (DeliveryError("no way for images"), 1, "no way for images"),
         (subprocess.CalledProcessError(2, ["helm", "upgrade"]), 1, "helm ended with 2"),
         (subprocess.TimeoutExpired(["kubectl", "wait"], 120.0), 1, "kubectl did not end within 120 s"),

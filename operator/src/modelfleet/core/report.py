@@ -153,7 +153,8 @@ def _conditions(
 
 def _valid(snapshot: Snapshot, *, revision: str) -> dict[str, Any]:
     if refused := snapshot.rejected.get(revision):
-        return c.condition(c.VALID, False, "TemplateInvalid", refused)  # noqa: FBT003 - see condition()
+        message = f"Kubernetes refuses these pods, correct spec.template; what serves goes on: {refused}"
+        return c.condition(c.VALID, False, "TemplateInvalid", message)  # noqa: FBT003 - see condition()
     if found := problem(snapshot):
         return c.condition(c.VALID, False, found.reason, found.message)  # noqa: FBT003 - see condition()
     return c.condition(c.VALID, True, "Valid")  # noqa: FBT003 - see condition()
