@@ -14,7 +14,7 @@ CONTROL_TOOLS := etcd kube-apiserver kube-controller-manager kube-scheduler kube
 # Where it is set, every process that a test starts would compile the whole package again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help venv requirements format lint types imports crds chart-crds docs unit api chart test test-nightly test-runtime cluster cluster-down cluster-status demo slow e2e e2e-full bench-reconcile bench-judgement bench-rollout bench-gateway clean
+.PHONY: help venv requirements format lint types imports crds docs unit api chart test test-nightly test-runtime cluster cluster-down cluster-status demo slow e2e e2e-full bench-reconcile bench-judgement bench-rollout bench-gateway clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -44,6 +44,8 @@ lint: $(STAMP) ## Check style
 types: $(STAMP) ## Check types
 	$(BIN)/mypy
 	$(BIN)/mypy --explicit-package-bases e2e
+	$(BIN)/mypy --explicit-package-bases --follow-imports=silent bench
+	$(BIN)/mypy runtime-image/supervisor
 
 imports: $(STAMP) ## Check the import contracts
 	$(BIN)/lint-imports
@@ -79,7 +81,7 @@ test-runtime: $(STAMP) ## The supervisor on real vLLM, inside the built image (r
 cluster: $(STAMP) ## Start the embedded Kubernetes (root)
 	$(BIN)/python -m e2e.cluster up
 
-cluster-down: $(STAMP) ## Stop it; nothing stays
+cluster-down: $(STAMP) ## Stop it; images, built programs and logs stay
 	$(BIN)/python -m e2e.cluster down
 
 cluster-status: $(STAMP) ## Say what of it runs

@@ -8,7 +8,7 @@ drawn in outline, without their products' other settings: no figure here is one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
@@ -17,6 +17,7 @@ from rich.table import Table
 from bench.queueing import Fault, Simulation
 from bench.trials import SETTLE_SECONDS, WARMUP_SECONDS, config_for, fleet
 from modelfleet.core.judgement import ArmBlock, Block
+from modelfleet.core.judgement.config import MetricName
 
 BLOCKS = 40
 """Ten minutes."""
@@ -26,7 +27,7 @@ CRITICAL = 1.645
 """One-sided, at 5 %."""
 RATES = (1.0, 5.0, 50.0)
 Totals = tuple[float, float]
-Drops = dict[str, float]
+Drops = Mapping[MetricName, float]
 Method = Callable[[Sequence[Block], Drops], bool]
 
 

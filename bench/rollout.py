@@ -14,7 +14,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +34,7 @@ from modelfleet.core.names import revision_hash
 from tests.api.rollouts import METRICS, Rollouts, rollouts
 
 STEPS = [{"weight": 20}, {"weight": 50}]
-ROLLOUT = {
+ROLLOUT: dict[str, Any] = {
     "canary": {"steps": STEPS},
     "analysis": {
         "intervalSeconds": 5,
@@ -76,7 +76,7 @@ def say(what: str) -> None:
     print(f"[{time.strftime('%H:%M:%S')}] {what}", flush=True)
 
 
-def await_all(waiting: dict[str, Callable[[], bool]]) -> dict[str, float]:
+def await_all(waiting: Mapping[str, Callable[[], bool]]) -> dict[str, float]:
     """Waits until each condition holds, for `PATIENCE` at most; when each did, on the monotonic clock."""
     end, found = time.monotonic() + PATIENCE, dict[str, float]()
     while len(found) < len(waiting) and time.monotonic() < end:

@@ -119,7 +119,7 @@ def main() -> int:
         console.print("  `make demo` goes on from what is there already")
         return 1
     except KeyboardInterrupt:
-        console.print("\n[red]✗[/] stopped. What is up stays up: `make demo` goes on, `make cluster-down` removes it")
+        console.print("\n[red]✗[/] stopped. What is up stays up: `make demo` goes on, `make cluster-down` ends it")
         return INTERRUPTED
     return 0
 
@@ -146,7 +146,7 @@ def walk() -> None:
     console.print(f"\n[bold green]Done[/] in {elapsed()}. The cluster is up; look around with:")
     look(f"kubectl get llmdep -n {NAMESPACE}; modelfleet explain {NAME} -n {NAMESPACE}")
     if not external.configured():
-        console.print("Remove everything with: make cluster-down")
+        console.print("End the cluster with: make cluster-down")
 
 
 def look(command: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from e2e.cluster import host
 from e2e.cluster.api_only import ApiServer
 from e2e.cluster.paths import CRD_DIR
 
@@ -21,6 +22,12 @@ settings.register_profile(
     derandomize=False,  # said here because Hypothesis starts from its own profile for CI where it finds itself in one
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+@pytest.fixture(scope="session")
+def prometheus_programs() -> None:
+    """Prometheus and promtool of Debian, installed if they are missing; who may not install is told how to."""
+    host.ensure_programs({"prometheus": "prometheus", "promtool": "prometheus"})
 
 
 @pytest.fixture(scope="session")

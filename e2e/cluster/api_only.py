@@ -12,7 +12,6 @@ from __future__ import annotations
 import shutil
 import ssl
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +43,6 @@ class ApiServer(Client):
         folder: Everything it writes; removed on exit unless it was given.
         url: Where the API server listens.
         kubeconfig: Of an administrator.
-        started_in: Seconds from start to ready.
     """
 
     tools: tuple[str, ...] = build.API_TOOLS
@@ -58,7 +56,6 @@ class ApiServer(Client):
         self._audit = audit
         self.children: list[Child] = []
         self.kubeconfig = self.folder / "admin.kubeconfig"
-        self.started_in = 0.0
 
     def __enter__(self) -> Self:
         try:
@@ -85,7 +82,6 @@ class ApiServer(Client):
             ProcessError: Something died or was not ready in a minute.
         """
         programs = build.ensure(self.tools)
-        begin = time.monotonic()
         etcd_port, peer_port, port = free_ports(3)
         self.url = f"https://127.0.0.1:{port}"
         etcd = Child(
@@ -108,7 +104,6 @@ class ApiServer(Client):
         write_kubeconfig(path=self.kubeconfig, server=self.url, authority=self._authority, client=admin)
         self._http = httpx.Client(base_url=self.url, verify=self._tls(admin), timeout=30.0, trust_env=False)
         self._await_ready()
-        self.started_in = time.monotonic() - begin
 
     def stop(self) -> None:
         """Stops what was started, last first, and removes the folder unless it was given."""

@@ -96,10 +96,13 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
     if missing:
         host.ensure_programs(host.BASE_PROGRAMS)
         go = host.ensure_go()
-        with _locked(), _progress() as progress:
+        terminal = Console(stderr=True)
+        with _locked(), _progress(terminal) as progress:
             for name in missing:
                 row = progress.add_task(f"building {name}", total=1)
                 if not paths[name].is_file():  # another process may have built it while this one waited
+                    if not terminal.is_terminal:  # where the progress itself is not shown
+                        terminal.print(f"building {name}", soft_wrap=True, highlight=False)
                     _build(name=name, go=go, target=paths[name])
                 progress.update(row, completed=1, description=f"built {name}")
     return paths
@@ -179,6 +182,6 @@ def _locked() -> Iterator[None]:
         yield
 
 
-def _progress() -> Progress:
+def _progress(console: Console) -> Progress:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True))
+    return Progress(*columns, console=console, disable=not console.is_terminal)

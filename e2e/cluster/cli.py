@@ -33,6 +33,7 @@ class Level(StrEnum):
 LevelOption = Annotated[
     Level, typer.Option("--level", help="api: API server; control: + faked nodes; whole: real pods")
 ]
+PurgeOption = Annotated[bool, typer.Option("--purge", help="of whole: remove its node's images and its logs too")]
 
 
 @app.command()
@@ -45,11 +46,11 @@ def up(level: LevelOption = Level.WHOLE) -> None:
 
 
 @app.command()
-def down(level: LevelOption = Level.WHOLE) -> None:
-    """End exactly what `up` started, and remove its state."""
+def down(level: LevelOption = Level.WHOLE, *, purge: PurgeOption = False) -> None:
+    """End exactly what `up` started, and remove its state; what is costly to make stays for the next one."""
     begin = time.monotonic()
     if level is Level.WHOLE:
-        _whole().down()
+        _whole().down(purge=purge)
         _say.print(f"[green]✓[/green] whole is down after {served.elapsed(begin)}")
     else:
         said = f"is down after {served.elapsed(begin)}" if served.down(level) else "was not up"

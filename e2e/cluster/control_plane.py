@@ -6,7 +6,6 @@ many objects, for rollouts at scale and for figures; nothing here starts a conta
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,6 @@ class ControlPlane(ApiServer):
             ProcessError: Something died or was not ready in a minute.
         """
         programs = build.ensure(self.tools)
-        begin = time.monotonic()
         super().start()
         manager_port, scheduler_port = free_ports(2)
         own = [
@@ -96,7 +94,6 @@ class ControlPlane(ApiServer):
         for node in self._nodes:
             self.add_node(node)
         wait_until(self._settled, what="every node's readiness", seconds=_START_SECONDS, watched=self.children)
-        self.started_in = time.monotonic() - begin
 
     def add_node(self, node: dict[str, Any]) -> None:
         """Adds a node (see `faked_node`); returns at once, the node takes pods a moment later."""

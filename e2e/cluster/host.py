@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from rich.console import Console
 
 BASE_PROGRAMS = {"openssl": "openssl", "setpriv": "util-linux"}
 """Program -> Debian package that every level needs."""
@@ -33,6 +37,7 @@ WHOLE_PROGRAMS = {
 
 GO_MINIMUM = (1, 26)
 _POLICY = Path("/usr/sbin/policy-rc.d")
+_LOCK = Path("/run/lock/modelfleet-packages.lock")
 
 
 class HostError(Exception):
@@ -53,7 +58,9 @@ def ensure_programs(programs: dict[str, str]) -> None:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise HostError(f"missing packages: {' '.join(missing)}. Install them, on Debian as root: {_command(missing)}")
-    install(missing)
+    with _locked():  # tests that run beside each other miss the same packages
+        if missing := missing_packages(programs):
+            install(missing)
     if still := missing_packages(programs):
         raise HostError(f"installed, but their programs are not found: {' '.join(still)}. Check PATH: {_search_path()}")
 
@@ -73,6 +80,7 @@ def install(packages: Sequence[str]) -> None:
     Raises:
         HostError: apt-get failed; the message carries the end of its output.
     """
+    Console(stderr=True).print(f"installing from Debian: {' '.join(packages)}", soft_wrap=True, highlight=False)
     guard = not _POLICY.exists()
     if guard:  # Debian starts daemons on install; the cluster runs its own in its own namespaces
         _POLICY.write_text("#!/bin/sh\nexit 101\n")
@@ -82,7 +90,11 @@ def install(packages: Sequence[str]) -> None:
         result = subprocess.CompletedProcess[str]([], 1, "", "")
         for arguments in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *packages]):
             result = subprocess.run(
-                ["apt-get", *arguments], env=environment, capture_output=True, text=True, check=False
+                ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
             )
     finally:
         if guard:
@@ -90,6 +102,13 @@ def install(packages: Sequence[str]) -> None:
     if result.returncode != 0:
         tail = "\n".join((result.stdout + result.stderr).splitlines()[-15:])
         raise HostError(f"`{_command(packages)}` failed; fix the cause below and run again:\n{tail}")
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    with _LOCK.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def ensure_go() -> Path:

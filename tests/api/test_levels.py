@@ -13,6 +13,7 @@ import pytest
 
 from e2e.cluster import audit, served
 from e2e.cluster.control_plane import GPU_PRODUCT
+from e2e.cluster.external import External
 from e2e.cluster.process import wait_until
 
 pytestmark = pytest.mark.slow
@@ -36,6 +37,17 @@ def test_a_refused_object_is_told_in_the_servers_words(api_server):
 def test_kubectl_meets_the_server_of_its_own_version(api_server):
     versions = json.loads(api_server.kubectl("version", "--output=json"))
     assert versions["serverVersion"]["gitVersion"] == versions["clientVersion"]["gitVersion"] == "v1.36.3"
+
+
+def test_a_cluster_that_runs_already_is_used_by_its_kubeconfig(api_server):
+    with External(kubeconfig=api_server.kubeconfig) as cluster:
+        uid = cluster.apply(config_map("theirs", a="b"))["metadata"]["uid"]
+        assert api_server.http.get("/api/v1/namespaces/default/configmaps/theirs").json()["metadata"]["uid"] == uid
+        assert "theirs" in cluster.kubectl("get", "configmaps", "--output=name")
+        another = cluster.user_kubeconfig("somebody", ["some-group"])
+        who = json.loads(cluster.kubectl("auth", "whoami", "--output=json", f"--kubeconfig={another}"))
+    assert who["status"]["userInfo"]["username"] == "somebody"
+    assert "some-group" in who["status"]["userInfo"]["groups"]
 
 
 def test_a_user_may_do_only_what_was_bound_and_is_counted_under_its_name(control_plane):

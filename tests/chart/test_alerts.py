@@ -10,7 +10,6 @@ import promql_parser
 import pytest
 import yaml
 
-from e2e.cluster import host
 from modelfleet.cli.operations import GATEWAY_METRICS, metric_rows
 from tests.chart.helm import CHART, ROOT, only, render
 
@@ -26,12 +25,8 @@ def metrics(expression: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def promtool() -> str:
-    """Prometheus' own tool, from Debian's package where it may be installed."""
-    try:
-        host.ensure_programs({"promtool": "prometheus"})
-    except host.HostError as error:
-        pytest.skip(str(error))
+def promtool(prometheus_programs: None) -> str:
+    """Prometheus' own tool."""
     found = shutil.which("promtool")
     assert found
     return found

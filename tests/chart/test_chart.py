@@ -156,7 +156,7 @@ def test_objects_are_in_the_namespace_of_the_release():
 def test_the_copy_of_the_crds_is_the_generated_one():
     generated = {path.name: path.read_text() for path in (ROOT / "crds").glob("*.yaml")}
     copied = {path.name: path.read_text() for path in (CHART / "files" / "crds").glob("*.yaml")}
-    assert copied == generated, "run `make chart-crds`"
+    assert copied == generated, "run `make crds`"
 
 
 def test_the_crd_is_kept_on_uninstall_and_changed_in_nothing_else():

@@ -28,8 +28,9 @@ class Engine:
     port: int = 0
     strict: bool = True
     """Whether every body must be JSON; else what is not counts as an empty object."""
-    connections: set[Any] = field(default_factory=set, repr=False)
+    dead: bool = False
     site: Any = field(default=None, repr=False)
+    runner: Any = field(default=None, repr=False)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -37,13 +38,17 @@ class Engine:
 
     async def die(self) -> None:
         """End as a killed pod does: every connection is reset and none is taken any more."""
+        self.dead = True
         await self.site.stop()
-        for connection in self.connections:
-            if connection is not None:
-                connection.abort()
+        # also those on which nobody has asked yet: Envoy keeps one whose request another took, and would use it later
+        for connection in self.runner.server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.connections.add(request.transport)
+        if self.dead and request.transport is not None:  # taken before the end, but not yet handed to the server then
+            request.transport.abort()
+            return web.Response()
         raw = await request.read()
         body = {}
         with contextlib.nullcontext() if self.strict else contextlib.suppress(ValueError, RecursionError):
@@ -88,6 +93,6 @@ async def serving(*engines: Engine) -> AsyncIterator[None]:
             stack.push_async_callback(runner.cleanup)
             site = web.TCPSite(runner, engine.address, engine.port, backlog=2048)  # as vLLM's server has it
             await site.start()
-            engine.site = site
+            engine.site, engine.runner = site, runner
             engine.port = runner.addresses[0][1]
         yield

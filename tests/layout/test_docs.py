@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,17 +130,41 @@ def test_every_file_of_the_repository_that_is_named_exists(page: Path):
             assert (ROOT / word.rstrip(".")).exists(), word
 
 
+def chart_values(values: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Every path of the chart's values."""
+    for name, value in values.items():
+        yield path + name
+        if isinstance(value, dict):
+            yield from chart_values(value, f"{path}{name}.")
+
+
+FIELDS = {
+    path.strip("`").removesuffix("` (required)").replace("[]", "")
+    for model, root in ((LLMDeploymentSpec, "spec"), (LLMDeploymentStatus, "status"))
+    for path, *_ in docs.fields(model=model, path=root)
+}
+VALUES = set(chart_values(yaml.safe_load((ROOT / "charts" / "modelfleet" / "values.yaml").read_text())))
+FIRST = {path.split(".")[1] for path in FIELDS if path.startswith("spec.")}
+FREE = ("spec.template", "spec.resources.requests", "spec.resources.limits", "spec.nodeName")
+"""Words of Kubernetes' own API."""
+DECISIONS = ROOT / "docs" / "adr"
+"""These pages may name what was not made."""
+
+
 @each_page
 def test_every_field_that_is_named_exists(page: Path):
-    known = {
-        path.strip("`").removesuffix("` (required)").replace("[]", "")
-        for model, root in ((LLMDeploymentSpec, "spec"), (LLMDeploymentStatus, "status"))
-        for path, *_ in docs.fields(model=model, path=root)
-    }
-    free = ("spec.template", "spec.resources.requests", "spec.resources.limits", "spec.nodeName")
-    foreign = page.parent == ROOT / "docs" / "adr"
     for word in re.findall(r"(?<![\w./-])(?:spec|status)(?:\.[a-z]\w*)+", code(page)):
-        assert foreign or word in known or word.startswith(free), f"{word} is no field"
+        assert page.parent == DECISIONS or word in FIELDS or word.startswith(FREE), f"{word} is no field"
+
+
+@each_page
+def test_every_field_that_is_named_without_its_root_exists(page: Path):
+    """As `drain.timeoutSeconds`: of the spec, or of the status or the chart's values where the name begins alike."""
+    words = "|".join(sorted(FIRST))
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for named in re.findall(rf"`((?:{words})(?:\.[a-z]\w*)+)", prose):
+        known = {f"spec.{named}", f"status.{named}"} & FIELDS or named in VALUES
+        assert page.parent == DECISIONS or known or f"spec.{named}".startswith(FREE), f"{named} is no field, no value"
 
 
 @each_page

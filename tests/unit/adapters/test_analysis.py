@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ from modelfleet.ports import Analysis
 from tests.unit.adapters.prometheus_server import http_server, prometheus
 from tests.unit.judgement.counted import CANARY, POD, STABLE
 
-needs_prometheus = pytest.mark.skipif(shutil.which("promtool") is None, reason="apt-get install prometheus")
 BLOCKS, INTERVAL = 8, 15
 SINCE = math.floor(time.time()) - 600
 NOW = SINCE + BLOCKS * INTERVAL + 3
@@ -112,7 +110,7 @@ def named(series: dict, *, job: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(prometheus_programs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("prometheus")
     # Both names of a histogram, as some releases have them: the newer one counts.
     old = engine(POD[CANARY], requests=10, slow=9, gaps="time_per_output_token")
@@ -144,7 +142,6 @@ async def fetch(url, asked, *, timeout_seconds=30.0):
         adapter.close()
 
 
-@needs_prometheus
 async def test_what_is_known_of_a_fleet_comes_back_as_exact_counts(server):
     answers = await fetch(server, question())
     assert answers.errors == ()
@@ -169,7 +166,6 @@ async def test_what_is_known_of_a_fleet_comes_back_as_exact_counts(server):
     assert seen.canary_restarts == seen.stable_restarts == 0
 
 
-@needs_prometheus
 async def test_a_longer_window_shows_where_the_data_end(server):
     """As after an outage: what Prometheus still calls current is old."""
     answers = await fetch(server, question(now=NOW + 60))
@@ -177,7 +173,6 @@ async def test_a_longer_window_shows_where_the_data_end(server):
     assert [block.canary is None for block in seen.blocks] == [False] * (BLOCKS + 2) + [True] * 2
 
 
-@needs_prometheus
 async def test_without_the_gateway_only_engines_are_asked(server):
     answers = await fetch(server, question(gateway=False))
     assert {key.part for key in answers.series} == {
@@ -185,7 +180,6 @@ async def test_without_the_gateway_only_engines_are_asked(server):
     }
 
 
-@needs_prometheus
 async def test_queries_of_the_users_own(server):
     running = 'sum(vllm:num_requests_running{namespace="$namespace",pod=~"$name-$canary-.+"})'
     custom = (

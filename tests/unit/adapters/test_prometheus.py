@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 import ssl
 import subprocess
 import threading
@@ -11,6 +10,7 @@ import urllib.request
 
 import pytest
 
+from e2e.cluster import host
 from e2e.cluster.process import free_ports
 from modelfleet.adapters import promql
 from modelfleet.adapters.asking import PrometheusOptions
@@ -18,7 +18,6 @@ from modelfleet.adapters.prometheus import Prometheus
 from modelfleet.ports import Metrics
 from tests.unit.adapters.prometheus_server import http_server, prometheus
 
-needs_prometheus = pytest.mark.skipif(shutil.which("prometheus") is None, reason="apt-get install prometheus")
 MOVED = ("moved-from", "moved-to")
 EMPTY = json.dumps({"status": "success", "data": {"resultType": "vector", "result": []}}).encode()
 
@@ -59,7 +58,7 @@ def scrape(*, port, job, path, namespace, pod, **more):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(prometheus_programs, tmp_path_factory):
     """A Prometheus that has scraped everything at least once."""
     text = pages()
     with http_server(lambda request: (200, {"Content-Type": "text/plain"}, text[request.path].encode())) as port:
@@ -89,7 +88,6 @@ async def fetch(url, *, timeout_seconds=30.0, **options):
         adapter.close()
 
 
-@needs_prometheus
 async def test_one_fetch_gives_every_signal_of_every_pod(server):
     fleet = await fetch(server)
     assert not fleet.errors
@@ -101,7 +99,6 @@ async def test_one_fetch_gives_every_signal_of_every_pod(server):
     assert dict(signals.values["GPUUtilization"]) == pytest.approx({"busy": 0.8, "dp": 0.55, "moved": 0.1})
 
 
-@needs_prometheus
 async def test_a_renamed_series_is_found_by_either_name(server, monkeypatch):
     query = promql._by_pod(value=promql._sum(promql._value("kv_cache_usage")), age=promql._age("kv_cache_usage"))
     monkeypatch.setattr("modelfleet.adapters.prometheus.QUERIES", {"KVCacheUtilization": query})
@@ -114,7 +111,6 @@ async def test_a_renamed_series_is_found_by_either_name(server, monkeypatch):
     )  # of the sample: 0 is the question's own time
 
 
-@needs_prometheus
 async def test_nan_and_age_arrive_as_they_are(server):
     samples = (await fetch(server)).samples["QueueDepth"]
     assert math.isnan(samples["team", "nan"].value)
@@ -122,12 +118,10 @@ async def test_nan_and_age_arrive_as_they_are(server):
     assert samples["team", "busy"].age_seconds < 60
 
 
-@needs_prometheus
 async def test_namespaces_do_not_mix(server):
     assert not (await fetch(server)).of(namespace="other", pods=["busy"]).values["QueueDepth"]
 
 
-@needs_prometheus
 async def test_headers_are_read_for_every_query_and_a_refused_token_is_an_error(server, tmp_path):
     """A proxy in front of the real server wants a token and a tenant, and changes its mind about the token."""
     wanted = {"Authorization": "Bearer one", "X-Scope-OrgID": "fleet"}
@@ -227,6 +221,7 @@ async def test_a_server_that_does_not_answer_ends_at_the_timeout():
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
+    host.ensure_programs(host.BASE_PROGRAMS)
     folder = tmp_path_factory.mktemp("tls")
     key, cert = folder / "key.pem", folder / "cert.pem"
     subprocess.run(
@@ -238,7 +233,6 @@ def certificate(tmp_path_factory):
     return key, cert
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="apt-get install openssl")
 async def test_the_mounted_ca_decides_whether_the_server_is_trusted(certificate, tmp_path):
     key, cert = certificate
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,55 @@ def test_missing_packages_are_named_to_who_may_not_install_them(monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing may be run"))
     with pytest.raises(host.HostError, match="apt-get install -y --no-install-recommends nothing"):
         host.ensure_programs({"/no/such/program": "nothing"})
+
+
+def test_what_another_process_installs_meanwhile_is_not_installed_again(tmp_path, monkeypatch):
+    program, asked = tmp_path / "program", threading.Event()
+    really = host.missing_packages
+
+    def missing(programs):
+        found = really(programs)
+        asked.set()
+        return found
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(host.shutil, "which", lambda name, **_: name == "apt-get" or Path(name).exists())
+    monkeypatch.setattr(host, "missing_packages", missing)
+    monkeypatch.setattr(host, "_LOCK", tmp_path / "lock")
+    installed = []
+    monkeypatch.setattr(host, "install", installed.append)
+    with host._locked():
+        waiting = threading.Thread(target=host.ensure_programs, args=({str(program): "package"},))
+        waiting.start()
+        assert asked.wait(timeout=30)
+        program.touch()
+    waiting.join(timeout=30)
+    assert (installed, waiting.is_alive()) == ([], False)
+
+
+def test_an_installation_is_said_before_it_begins(monkeypatch, capsys, tmp_path):
+    seen = []
+
+    def run(*_, **__):
+        seen.append(capsys.readouterr().err)
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(host, "_POLICY", tmp_path / "policy-rc.d")
+    host.install(["conntrack", "ipset"])
+    assert seen[0] == "installing from Debian: conntrack ipset\n"
+
+
+def test_without_a_terminal_each_program_is_named_before_it_is_built(cache, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(host, "ensure_go", lambda: fake_go(tmp_path, 'echo "compiling $6" >&2; echo program > "$5"'))
+    told = []
+    real = build._build
+
+    def watched(**given):
+        told.append(capfd.readouterr().err)
+        real(**given)
+
+    monkeypatch.setattr(build, "_build", watched)
+    build.ensure(["kubectl", "kwok"])
+    assert told == ["building kubectl\n", "building kwok\n"]
+    assert capfd.readouterr().err == ""
