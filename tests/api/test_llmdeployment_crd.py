@@ -216,6 +216,8 @@ REFUSED = {
     "--shutdown-timeout": (arg("--shutdown-timeout=1"), "set spec.drain.timeoutSeconds"),
     "--api-key": (arg("--api-key=secret"), "use spec.engine.env with valueFrom.secretKeyRef"),
     "--api-k, completed by the engine": (arg("--api-k=secret"), "use spec.engine.env with valueFrom.secretKeyRef"),
+    "--shut, completed by the engine": (arg("--shut=1"), "set spec.drain.timeoutSeconds"),
+    "-n with its value": (arg("-n2"), "a replica is one pod; add replicas instead"),
     "--disable-log-stats": (arg("--disable-log-stats"), "it takes away the metrics that scaling and rollouts read"),
     "--api-server-count": (arg("--api-server-count=2"), "more than one API server breaks draining; add replicas"),
     "--tensor-parallel-size": (arg("--tensor-parallel-size=2"), "set spec.parallelism.tensor"),

@@ -174,8 +174,11 @@ def test_kubectl_shows_the_columns(api: ApiServer) -> None:
     assert header.split() == ["NAME", "MODEL", "REPLICAS", "READY", "PHASE", "REVISION", "AGE"]
     assert row.split()[:6] == ["columns", "hf://org/name", "2", "1", "Ready", "a1b2c3d4e5"]
     header, row = api.kubectl("get", "llmdep", "columns", "--output=wide").splitlines()
-    assert {"GPUS", "URL"} <= set(header.split())
+    assert {"GPUS", "WEIGHT", "URL"} <= set(header.split())
     assert "http://chat.default.svc" in row
+    apply_status(api, "columns", STATUS | {"rollout": STATUS["rollout"] | {"weight": 25}})  # type: ignore[operator]
+    header, row = api.kubectl("get", "llmdep", "columns", "--output=wide").splitlines()
+    assert row.split()[header.split().index("WEIGHT")] == "25"
 
 
 def test_kubectl_explain_has_the_words_of_the_models(api: ApiServer) -> None:

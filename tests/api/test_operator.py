@@ -197,6 +197,21 @@ def test_a_template_edited_by_hand_is_put_back(fleet):
     assert "someone" in told[0]["message"]
 
 
+def test_a_deployment_scaled_by_hand_gets_its_replicas_back(fleet):
+    fleet.apply()
+    fleet.await_settled()
+    (deployment,) = fleet.list("deployments")
+    name, before = deployment["metadata"]["name"], deployment["metadata"]["generation"]
+    fleet.patch("deployments", name, {"spec": {"replicas": 5}}, manager="someone")
+
+    def put_back():
+        live = fleet.get("deployments", name)
+        return live["spec"]["replicas"] == 2 and live["metadata"]["generation"] > before + 1
+
+    fleet.until(put_back, what="two replicas again")
+    fleet.await_settled()
+
+
 def test_owned_objects_that_are_deleted_or_edited_come_back(fleet):
     fleet.apply()
     fleet.await_settled()

@@ -53,6 +53,40 @@ def test_a_template_that_the_api_refuses_leaves_the_old_revision_serving(fleet, 
     assert {p["metadata"]["uid"] for p in fleet.pods()} == before
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        {"spec": {"containers": {"name": "engine"}}},
+        {"spec": {"containers": ["engine"]}},
+        {"spec": {"containers": [{"name": "engine", "resources": "much"}]}},
+        {"spec": {"containers": [{"name": "engine", "resources": {"limits": ["nvidia.com/gpu"]}}]}},
+        {"spec": {"containers": [{"name": "engine", "env": "A=1"}]}},
+        {"spec": {"volumes": {"name": "x"}, "nodeSelector": "gpu"}},
+        {"spec": ["containers"]},
+        {"metadata": "labels"},
+        {"metadata": {"labels": ["a"], "annotations": "b"}},
+    ],
+    ids=str,
+)
+def test_an_overlay_of_another_shape_is_told_at_the_first_apply(fleet, template):
+    answer = fleet.plane.http.post(
+        fleet.path("llmdeployments"),
+        json={
+            "apiVersion": "modelfleet.dev/v1alpha1",
+            "kind": "LLMDeployment",
+            "metadata": {"name": "chat", "namespace": fleet.namespace},
+            "spec": {"model": {"uri": "hf://org/model"}, "replicas": 1, "template": template},
+        },
+    )
+    if answer.is_success:  # else the API server has said it already
+        fleet.until(
+            lambda: fleet.condition("Valid") == ("False", "TemplateInvalid"), what="Valid=False/TemplateInvalid"
+        )
+        assert not fleet.list("deployments")
+    else:
+        assert "spec.template" in answer.json()["message"]
+
+
 def test_an_overlay_that_breaks_the_selector_is_told(fleet):
     overlay = {"metadata": {"labels": {"modelfleet.dev/llmdeployment": "another"}}}
     fleet.apply(template=overlay)

@@ -98,6 +98,17 @@ def test_a_hand_edited_template_is_put_back_from_the_stored_one():
     assert cluster.condition("Drifted")["status"] == "False"
 
 
+def test_a_template_in_kubernetes_own_words_stops_nothing():
+    cluster = running()
+    ((name, workload),) = cluster.workloads.items()
+    cluster.workloads[name] = replace(workload, rewritten=True, template={"spec": {}})
+    cluster.change(replicas=3)
+    cluster.settle()
+    assert cluster.ready() == 3
+    assert cluster.condition("Drifted")["status"] == "False"
+    assert cluster.workloads[name].template == {"spec": {}}
+
+
 def test_a_refused_template_leaves_the_old_revision_serving():
     cluster = running(replicas=2)
     cluster.change(template={"spec": {"containers": "no list"}})
@@ -209,9 +220,19 @@ def test_replicas_that_no_node_takes_stop_the_asking_for_more():
     assert wanted == 6  # asked for once, before the scheduler had spoken
     assert unplaced == 3
     cluster.change(scaling=SCALING | {"maxReplicas": 12})
-    cluster.reconcile()
+    for _ in range(3):
+        cluster.reconcile()
     assert sum(w.replicas for w in cluster.workloads.values()) == wanted
     assert cluster.condition("CapacityAvailable")["reason"] == "InsufficientGPU"
+    assert cluster.status["scaling"]["binding"] == "Nodes"
+    (told,) = (d for d in cluster.status["decisions"] if d["reason"] == "NodeAwaited")
+    assert "3 replica(s) wait for a node" in told["message"]
+    cluster.gpus = 12
+    for _ in range(5):
+        cluster.controllers()
+        cluster.reconcile()
+    assert cluster.status["scaling"]["binding"] == "QueueDepth"
+    assert sum(w.replicas for w in cluster.workloads.values()) > wanted
 
 
 def test_old_revisions_beyond_the_limit_are_forgotten():

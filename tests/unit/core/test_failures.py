@@ -10,7 +10,7 @@ from modelfleet.core.failures import ADVICE, diagnose
 from modelfleet.core.world import Replica
 
 SUPERVISOR = Path(__file__).resolve().parents[3] / "runtime-image" / "supervisor" / "modelfleet_supervisor"
-KUBERNETES = {"ConfigMissing", "CrashLooping", "Evicted", "ImagePullFailed", "OutOfMemory"}
+KUBERNETES = {"ConfigMissing", "CrashLooping", "Evicted", "ImagePullFailed", "OutOfMemory", "PodsRefused"}
 """Reasons that the core reads from Kubernetes' own words."""
 
 

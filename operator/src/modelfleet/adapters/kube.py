@@ -129,14 +129,25 @@ class Kube:
         content_type: str = MERGE,
         sub: str = "",
         manager: str = FIELD_MANAGER,
+        dry_run: bool = False,
     ) -> dict[str, Any]:
         """Patch one object or its subresource.
 
         Args:
             body: a merge patch, or a list of JSON patch operations with `content_type=JSON_PATCH`.
+            dry_run: answer what would come of it, and change nothing.
         """
+        query = [("dryRun", "All")] if dry_run else []
         path = self.path(api_version=api_version, kind=kind, namespace=namespace, name=name, sub=sub)
-        return await self._write("patch", path, kind=kind, body=body, content_type=content_type, field_manager=manager)
+        return await self._write(
+            "patch",
+            path,
+            kind=kind,
+            body=body,
+            content_type=content_type,
+            field_manager=manager,
+            query_params=query,
+        )
 
     async def delete(self, *, api_version: str, kind: str, namespace: str, name: str, uid: str) -> None:
         """Delete exactly the object with this UID."""

@@ -43,6 +43,7 @@ COLUMNS = (
     ("Phase", "string", ".status.phase", False),
     ("Revision", "string", '.status.revisions[?(@.role=="stable")].hash', False),
     ("GPUs", "integer", ".status.gpus", True),
+    ("Weight", "integer", ".status.rollout.weight", True),
     ("URL", "string", ".status.url", True),
     ("Age", "date", ".metadata.creationTimestamp", False),
 )

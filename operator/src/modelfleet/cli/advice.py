@@ -50,6 +50,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "RouteRefused": "Correct the part of spec.routing.gatewayAPI that the message names; the last route stays in use.",
         "AwaitingGateway": "Check that the Gateway in spec.routing.gatewayAPI.parentRefs exists and that its controller runs.",
         # Degraded, beside what failed replicas say
+        "ObjectRefused": "Raise the quota, correct the policy, or give the operator the right that the message names; it is tried again within half a minute.",
         "RolledBack": "Read status.rollout.analysis for the cause, then revert or correct the spec; until it changes the old revision serves.",
         "Aborted": "Revert or correct the spec; until it changes the old revision serves.",
         # Drifted, Suspended

@@ -17,7 +17,7 @@ from types import MappingProxyType, ModuleType
 from typing import Final
 
 from modelfleet import core
-from modelfleet.core import conditions
+from modelfleet.core import conditions, refusals
 from modelfleet.core.judgement import verdict
 from modelfleet.core.scaling import target
 
@@ -122,7 +122,7 @@ _ELSEWHERE: Final = MappingProxyType[str, Callable[[], Iterable[str]]](
     {
         "found.reason": lambda: _given("Problem", keyword="reason"),
         "failure.reason": lambda: [OF_A_REPLICA],
-        "worst.reason": lambda: [OF_A_REPLICA, *_failed_rollout()],
+        "worst.reason": lambda: [OF_A_REPLICA, refusals.REASON, *_failed_rollout()],
         "refused.reason": lambda: ["the reason of the Gateway's controller"],
         "result.metrics_reason": _metric_reasons,
         "before['reason']": list,  # what was said before

@@ -62,7 +62,8 @@ def pages() -> dict[str, str]:
         ),
         "engine-flags.md": _page(
             "Engine flags that are refused",
-            "ModelFleet sets these itself, or could not keep its promises with them. The API server refuses them, with this text.",
+            "ModelFleet sets these itself, or could not keep its promises with them. The API server refuses them,"
+            " abbreviated too, with this text.",
             _table(("flags", "what to do"), ((", ".join(f"`{f}`" for f in o.flags), o.message) for o in VLLM_OWNED)),
         ),
         "reasons.md": _page(
@@ -73,8 +74,8 @@ def pages() -> dict[str, str]:
         "conditions.md": _page(
             "Conditions, decisions and Events",
             "Conditions say what holds now. `status.decisions` keeps the last ten changes. Each decision is also an Event with"
-            " its reason, and so is a condition that turns for the worse. What to do is under [reasons](reasons.md), and under"
-            " [runbooks](../runbooks/README.md) for what holds a rollout.",
+            " its reason, and so is a condition that turns for the worse, or that replicas begin to pull the image or to load."
+            " What to do is under [reasons](reasons.md), and under [runbooks](../runbooks/README.md) for what holds a rollout.",
             f"## Conditions\n\n{_table(('type', 'reasons'), condition_rows())}\n\n"
             f"The reason of a failed replica is one of {', '.join(f'`{reason}`' for reason in sorted(FAILURES))}.\n\n"
             f"## Decisions\n\n{_table(('kind', 'reasons'), decision_rows())}",

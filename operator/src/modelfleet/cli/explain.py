@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from modelfleet.cli.advice import ADVICE
 from modelfleet.cli.rollout_view import behind, judgement, position, standing
+from modelfleet.core.demand import HELD
 from modelfleet.core.failures import ADVICE as FAILURES
 
 TYPE_ORDER: Final = (
@@ -161,8 +162,9 @@ def _rollout(status: Mapping[str, Any]) -> Iterator[str]:
 def _scaling(status: Mapping[str, Any]) -> Iterator[str]:
     scaling: Mapping[str, Any] = status.get("scaling") or {}
     if "desired" in scaling:
-        binding = f", because of {scaling['binding']}" if scaling.get("binding") else ""
-        yield f"  {scaling['desired']} wanted{binding}"
+        binding = scaling.get("binding")
+        why = ", and no more while some of them have no node" if binding == HELD else f", because of {binding}"
+        yield f"  {scaling['desired']} wanted{why if binding else ''}"
     if scaling.get("lastScaleTime"):
         yield f"  last changed {scaling['lastScaleTime']}"
 

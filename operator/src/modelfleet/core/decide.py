@@ -39,12 +39,13 @@ def decide(snapshot: Snapshot) -> Plan:
     if repairs:
         # Everything else is looked at again once the templates are what they were.
         rollout = Rollout.unmoved(snapshot, revision=revision, stable=course.stable)
-        actions: tuple[Action, ...] = repairs
+        actions: tuple[Action, ...] = (*upkeep.keep_labels(snapshot), *repairs)
     else:
         rollout = _roll(snapshot, course=course, wanted=wanted)
         leaving = handover.leaving(rollout.actions)
         moves = handover.without(rollout.actions, pods=handover.held(snapshot, pods=leaving))
-        actions = (*upkeep.keep_stored(snapshot), *moves, *_keep(snapshot, rollout=rollout, leaving=leaving))
+        kept = (*upkeep.keep_labels(snapshot), *upkeep.keep_stored(snapshot))
+        actions = (*kept, *moves, *_keep(snapshot, rollout=rollout, leaving=leaving))
     unplaced = any(not r.scheduled and not r.terminating and not r.failed for r in snapshot.replicas)
     reasons = (*wanted.reasons, *repair_reasons, *rollout.reasons)
     status, told = report.report(snapshot, wanted=wanted, rollout=rollout, drifted=bool(repairs), reasons=reasons)

@@ -18,6 +18,9 @@ from modelfleet.core.scaling.target import (
 )
 from modelfleet.core.world import Snapshot
 
+HELD = "Nodes"
+"""What `status.scaling.binding` says while replicas without a node hold a scale-out."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
@@ -25,7 +28,8 @@ class Demand:
 
     replicas: int
     scaling: ScalingResult | None = None
-    held: str = ""
+    held: bool = False
+    """Whether more are wanted, and not asked for while some have no node."""
     reasons: tuple[Reason, ...] = ()
     history: tuple[Recommendation, ...] = ()
 
@@ -104,8 +108,16 @@ def _within_budget(snapshot: Snapshot) -> int | None:
 def _explain(snapshot: Snapshot, *, result: ScalingResult, current: int) -> Demand:
     unplaced = [r.name for r in snapshot.replicas if r.waiting_reason == "Unschedulable" and not r.terminating]
     if result.desired > current and unplaced:
-        held = f"{len(unplaced)} replica(s) wait for a node; asking for more would not help"
-        return Demand(replicas=current, scaling=replace(result, desired=current), held=held, history=result.history)
+        message = f"{result.message}; {len(unplaced)} replica(s) wait for a node, so asking for more would not help"
+        told = Reason(kind="Scale", reason="NodeAwaited", message=message, before=str(current), after=str(current))
+        before = (snapshot.status.get("scaling") or {}).get("binding")
+        return Demand(
+            replicas=current,
+            scaling=replace(result, desired=current),
+            held=True,
+            reasons=() if before == HELD else (told,),
+            history=result.history,
+        )
     reasons: tuple[Reason, ...] = ()
     advised_before = (snapshot.status.get("scaling") or {}).get("advised")
     advising = (

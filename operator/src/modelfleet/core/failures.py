@@ -1,13 +1,15 @@
 """Why a replica does not serve, in words that say what to do next.
 
-Reads what the API shows of a pod (waiting reason, termination message); must not talk to anyone.
+Reads what the API shows of a pod (waiting reason, termination message), or of the Deployment where there is none; must
+not talk to anyone.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from modelfleet.core.world import Replica
+from modelfleet.core.rollout.replicas import living
+from modelfleet.core.world import Replica, Workload
 
 ADVICE = {
     "ImagePullFailed": "check spec.engine.image, and that the nodes may pull it",
@@ -27,6 +29,10 @@ ADVICE = {
     "DrainTimeout": "raise spec.drain.timeoutSeconds; requests in flight were cut",
     "CrashLooping": "see the log of the previous container",
     "Evicted": "the node was short of memory or disk; set resources.requests",
+    "PodsRefused": (
+        "raise the quota or lower spec.resources, create the PriorityClass or ServiceAccount that is named, or correct"
+        " spec.template"
+    ),
     "InsufficientGPU": "free or add accelerators, lower the replicas, or set rollout.capacity: InPlace",
 }
 """Reason → what a person should do; the troubleshooting page has one section for each."""
@@ -98,4 +104,14 @@ def diagnose(replicas: Iterable[Replica]) -> Failure | None:
         if not advised:
             message += f"; {ADVICE.get(reason, ADVICE['CrashLooping'])}"
         return Failure(reason=reason, message=message)
+    return None
+
+
+def podless(workloads: Iterable[Workload], replicas: Sequence[Replica], *, first: str) -> Failure | None:
+    """Say why replicas have no pod: those of revision `first`, or else of another one that wants more than it has."""
+    for workload in sorted(workloads, key=lambda w: (w.revision != first, w.name)):
+        lacks = workload.replicas > len(living(replicas, revision=workload.revision))
+        if workload.refused and lacks:
+            # The cause stands first in Kubernetes' words, and what to do must still fit into a condition.
+            return Failure(reason="PodsRefused", message=f"{workload.refused[:600]}; {ADVICE['PodsRefused']}")
     return None

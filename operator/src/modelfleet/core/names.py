@@ -16,6 +16,8 @@ KIND = "LLMDeployment"
 PLURAL = "llmdeployments"
 
 FIELD_MANAGER = "modelfleet"
+METADATA_MANAGER = "modelfleet-meta"
+"""Of labels that are put back: it never owns anything of a spec."""
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY_VALUE = "modelfleet"

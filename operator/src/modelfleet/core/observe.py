@@ -3,6 +3,7 @@
 Tolerant of what is absent, for watches show objects in every stage. Must not fetch or decide.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
@@ -14,6 +15,10 @@ from modelfleet.core.scheduling import ANYWHERE, node_choice
 from modelfleet.core.world import Job, LastWords, OwnedObject, Replica, StoredRevision, Workload
 
 Json = Mapping[str, Any]
+_REFUSALS = {("ReplicaFailure", "True", "FailedCreate"), ("Progressing", "False", "ReplicaSetCreateError")}
+"""Type, status and reason of the conditions by which a Deployment says that its pods, or what makes them, are refused."""
+_KEPT_OF_A_NAME = 58
+"""Characters of a name before what Kubernetes makes up for each pod."""
 
 
 def epoch(stamp: str | None) -> float:
@@ -121,6 +126,8 @@ def _got_on(status: Json, *, conditions: Json) -> float:
 def workload(deployment: Json) -> Workload:
     """Read a revision's Deployment."""
     meta, spec = deployment["metadata"], deployment["spec"]
+    chosen = (spec.get("selector") or {}).get("matchLabels") or {}
+    revision = _revision(meta, fixed=chosen)
     foreign = {
         entry.get("manager", "")
         for entry in meta.get("managedFields") or ()
@@ -132,23 +139,48 @@ def workload(deployment: Json) -> Workload:
         name=meta["name"],
         uid=meta["uid"],
         resource_version=meta["resourceVersion"],
-        revision=(meta.get("labels") or {}).get(names.REVISION, ""),
+        revision=revision,
         replicas=int(spec.get("replicas", 1)),
         template=spec["template"],
         foreign_managers=tuple(sorted(foreign)),
         settled=(deployment.get("status") or {}).get("observedGeneration") == meta.get("generation"),
+        refused=_refusal(deployment),
+        mislabelled=_mislabelled(meta, revision=revision),
     )
+
+
+def _revision(meta: Json, *, fixed: Json) -> str:
+    """Read a revision from labels that the API server lets nobody change; from an object's own only without them."""
+    return str(fixed.get(names.REVISION) or (meta.get("labels") or {}).get(names.REVISION, ""))
+
+
+def _mislabelled(meta: Json, *, revision: str) -> bool:
+    """Whether a Deployment has not all labels that it was made with; it is found by that of its owner."""
+    has = meta.get("labels") or {}
+    should = names.owned_labels(name=has.get(names.OWNER, ""), revision=revision)
+    return any(has.get(key) != value for key, value in should.items())
+
+
+def _refusal(deployment: Json) -> str:
+    """Read why no pods are made. Each try has a name of its own: only the Deployment's part of it is kept."""
+    name = deployment["metadata"]["name"]
+    for one in (deployment.get("status") or {}).get("conditions") or ():
+        if (one.get("type"), one.get("status"), one.get("reason")) in _REFUSALS:
+            made_up = re.escape(name[:_KEPT_OF_A_NAME]) + "[a-z0-9-]*"
+            return re.sub(made_up, name, str(one.get("message") or "")) or str(one["reason"])
+    return ""
 
 
 def stored_revision(body: Json) -> StoredRevision:
     """Read a ControllerRevision."""
-    meta = body["metadata"]
+    meta, template = body["metadata"], (body.get("data") or {}).get("template") or {}
+    revision = _revision(meta, fixed=(template.get("metadata") or {}).get("labels") or {})
     return StoredRevision(
         name=meta["name"],
         uid=meta["uid"],
-        revision=(meta.get("labels") or {}).get(names.REVISION, ""),
+        revision=revision,
         number=int(body.get("revision", 0)),
-        template=(body.get("data") or {}).get("template", {}),
+        template=template,
         rendering_version=(meta.get("annotations") or {}).get(names.RENDERING, ""),
     )
 
@@ -217,5 +249,8 @@ def claims(pod: Json) -> tuple[Claim, ...]:
 
 
 def template_claims(template: Json) -> tuple[Claim, ...]:
-    """Read the devices that a replica of this pod template will ask for."""
-    return claims({"spec": template.get("spec") or {}})
+    """Read the devices that a replica of this pod template will ask for. One that no API server admits asks for none."""
+    try:
+        return claims({"spec": template.get("spec") or {}})
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ()

@@ -16,6 +16,8 @@ _STAGES = {
     "Pulling": "pulling the image",
     "Loading": "loading the model",
 }
+_TOLD = ("Pulling", "Loading")
+"""Stages that may take minutes: also told as an Event."""
 _ADVICE = {
     "persistentvolumeclaim": "create that claim, or correct spec.model.uri (or spec.template)",
     "had volume": "the claim's volume is bound to other nodes; see kubectl describe pvc",
@@ -50,6 +52,17 @@ def stages(replicas: Sequence[Replica]) -> str:
     counts = {"without a node": sum(r.waiting_reason == UNSCHEDULABLE for r in replicas)}
     counts |= {words: sum(r.stage == stage for r in replicas) for stage, words in _STAGES.items()}
     return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+
+
+def begins(said: str, *, before: str) -> bool:
+    """Whether a message with the words of `stages` tells of pulling or loading, and the one before it did not.
+
+    >>> begins("0 of 2 replicas ready: 1 loading the model", before="0 of 2 replicas ready: 2 pulling the image")
+    True
+    >>> begins("1 of 2 replicas ready: 1 loading the model", before="0 of 2 replicas ready: 2 loading the model")
+    False
+    """
+    return any(words in said and words not in before for words in (_STAGES[stage] for stage in _TOLD))
 
 
 def obstacle(snapshot: Snapshot) -> Obstacle | None:

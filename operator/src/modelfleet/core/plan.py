@@ -6,7 +6,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, assert_never
 
 from modelfleet.core.scaling.target import Recommendation
 
@@ -82,7 +82,34 @@ class Delete:
     uid: str
 
 
-Action = Create | DryRun | Apply | RestoreTemplate | Select | Scale | Rotate | Delete
+@dataclass(frozen=True, kw_only=True)
+class Relabel:
+    """Put back what somebody took from the metadata of an object of ours, if it is there; nothing else of it changes."""
+
+    manifest: Mapping[str, Any]
+    """Its kind, and its metadata as it should be."""
+    seen: bool
+    """Whether the decision knew of it; else the plan was made without it, and is dropped once it is known again."""
+
+
+Action = Create | DryRun | Apply | RestoreTemplate | Select | Scale | Rotate | Delete | Relabel
+
+
+def target(action: Action) -> tuple[str, str]:
+    """Give the kind and name of the object that an action writes."""
+    match action:
+        case Rotate():
+            return "Pod", action.pod
+        case Select():
+            return "Service", action.service
+        case Scale() | RestoreTemplate():
+            return "Deployment", action.name
+        case Delete():
+            return action.kind, action.name
+        case Create() | DryRun() | Apply() | Relabel():
+            return str(action.manifest["kind"]), str(action.manifest["metadata"].get("name", ""))
+        case _:
+            assert_never(action)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +139,7 @@ class Plan:
 def stages(actions: Iterable[Action]) -> list[tuple[Action, ...]]:
     """Order a plan's writes; those of one stage need nothing of each other and may be under way together.
 
-    First the question whether the template is good; then it is stored; then whatever else is new is created, all at
+    First the question whether the template is good, and what lost its labels is found; then the template is stored; then whatever else is new is created, all at
     once; then everything else, one by one as planned. A new replica waits for three answers, not for the slowest Service.
     """
     ordered = sorted(enumerate(actions), key=lambda item: (_stage(item[1]), item[0]))
@@ -125,7 +152,7 @@ LAST_STAGE = 3
 
 def _stage(action: Action) -> int:
     match action:
-        case DryRun():
+        case DryRun() | Relabel():
             return 0
         case Create():
             return {"ControllerRevision": 1, "HTTPRoute": LAST_STAGE}.get(action.manifest["kind"], 2)

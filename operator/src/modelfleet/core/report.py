@@ -8,9 +8,9 @@ from typing import Any
 
 from modelfleet.api.v1alpha1.spec import LLMDeploymentSpec
 from modelfleet.core import conditions as c
-from modelfleet.core import names, placement, progress, staging
-from modelfleet.core.demand import Demand
-from modelfleet.core.failures import Failure, diagnose
+from modelfleet.core import names, placement, progress, refusals, staging
+from modelfleet.core.demand import HELD, Demand
+from modelfleet.core.failures import Failure, diagnose, podless
 from modelfleet.core.plan import Reason
 from modelfleet.core.problems import problem
 from modelfleet.core.rolling import Rollout
@@ -23,7 +23,7 @@ from modelfleet.core.world import Replica, Snapshot
 DECISIONS = 10
 REVISIONS = 64
 TOLD = (c.VALID, c.CAPACITY, c.METRICS, c.DEGRADED, c.ROUTE)
-"""Conditions whose turn for the worse also becomes an Event."""
+"""Conditions whose turn for the worse also becomes an Event; of Ready it is the longer waits."""
 
 
 def invalid(snapshot: Snapshot) -> dict[str, Any]:
@@ -45,13 +45,13 @@ def invalid(snapshot: Snapshot) -> dict[str, Any]:
 def report(
     snapshot: Snapshot, *, wanted: Demand, rollout: Rollout, drifted: bool, reasons: Sequence[Reason]
 ) -> tuple[dict[str, Any], tuple[Reason, ...]]:
-    """Build the status, and the Events for conditions that just turned for the worse."""
+    """Build the status, and the Events for conditions that just turned for the worse, and for waits that began."""
     spec = snapshot.spec
     assert spec is not None  # noqa: S101 - decide() answers an unreadable spec with invalid()
     alive = [r for r in snapshot.replicas if not r.terminating and not r.failed]
     ready = [r for r in alive if r.ready]
-    failure = diagnose(snapshot.replicas)
     revision, targets = rollout.revision, rollout.targets
+    failure = diagnose(snapshot.replicas) or podless(snapshot.workloads, snapshot.replicas, first=revision)
     timed = rollout.phase in progress.TIMED
     said = progress.rollout(snapshot, revision=revision, wanted=wanted.replicas, targets=targets, timed=timed)
     progressing = staging.progressing(rollout) or progress.progressing(
@@ -131,7 +131,9 @@ def _conditions(
     spec = snapshot.spec
     assert spec is not None  # noqa: S101 - see report()
     ready = sum(r.ready for r in alive)
-    worst = failure or degraded
+    # A refused Service or budget takes nothing from the pods, so it is no reason to start none (Valid=False would be one).
+    # Before what a rollout came to: that stands in status.rollout too, and may stay for weeks.
+    worst = failure or refusals.failure(snapshot.refused) or degraded
     return [
         _valid(snapshot, revision=revision),
         _ready(wanted=wanted.replicas, alive=alive, failure=failure),
@@ -261,7 +263,8 @@ def _scaling(snapshot: Snapshot, *, wanted: Demand) -> dict[str, Any]:
             known = snapshot.signals is not None or "advised" not in before
             said["advised"] = wanted.scaling.advised if known else before["advised"]
         # Shown with a change only: with every sample it would be a write per tick.
-        said["binding"] = (wanted.scaling.binding if wanted.reasons else before.get("binding")) or ""
+        changed = wanted.reasons or before.get("binding") == HELD
+        said["binding"] = HELD if wanted.held else (wanted.scaling.binding if changed else before.get("binding")) or ""
     if before.get("desired") not in (None, wanted.replicas):
         said["lastScaleTime"] = c.timestamp(snapshot.now)
     elif "lastScaleTime" in before:
@@ -291,9 +294,13 @@ def _events(settled: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, 
     told = []
     for one in settled:
         kind = one["type"]
+        was = old.get(kind, {})
+        # From the status alone: one Event for a kind of wait, whatever the number of replicas, and none after a restart.
+        waits = kind == c.READY and one["status"] == "Unknown"
+        if waits and placement.begins(one["message"], before=was.get("message", "")):
+            told.append(Reason(kind="Condition", reason=one["reason"], message=one["message"]))
         if kind not in TOLD or one["status"] != bad.get(kind, "False"):
             continue
-        was = old.get(kind, {})
         if (was.get("status"), was.get("reason")) != (one["status"], one["reason"]):
             told.append(Reason(kind="Condition", reason=one["reason"], message=one["message"], warning=True))
     return tuple(told)

@@ -11,7 +11,7 @@ from modelfleet.core import evaluation, progress, rolling, settled
 from modelfleet.core.allowance import allowance, free, lack, per_replica
 from modelfleet.core.assess import assess, shown
 from modelfleet.core.demand import Demand
-from modelfleet.core.failures import diagnose
+from modelfleet.core.failures import diagnose, podless
 from modelfleet.core.judgement.question import countable
 from modelfleet.core.observe import epoch
 from modelfleet.core.plan import Action
@@ -214,7 +214,9 @@ def _failure(snapshot: Snapshot, *, revision: str) -> str:
         return f"{found.reason} after {max(r.restarts for r in down)} restarts: {found.message}"
     left = progress.seconds_left(snapshot, revision=revision, said=snapshot.status.get("rollout") or {})
     if left is not None and left < 0:
+        mine = [w for w in snapshot.workloads if w.revision == revision]
         found = diagnose(living(snapshot.replicas, revision=revision))
+        found = found or podless(mine, snapshot.replicas, first=revision)
         limit = spec.rollout.progress_deadline_seconds
         return f"no new replica became ready within {limit} s" + (f": {found.message}" if found else "")
     return ""

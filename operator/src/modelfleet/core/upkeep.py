@@ -8,11 +8,11 @@ from typing import Any
 
 from modelfleet.core import names
 from modelfleet.core.drift import holds
-from modelfleet.core.plan import Action, Apply, Create, Delete, Reason, RestoreTemplate, Select
+from modelfleet.core.plan import Action, Apply, Create, Delete, Reason, Relabel, RestoreTemplate, Select
 from modelfleet.core.render import objects
 from modelfleet.core.routing.provider import provider
 from modelfleet.core.routing.shares import shares
-from modelfleet.core.world import Snapshot
+from modelfleet.core.world import Snapshot, StoredRevision, Workload
 
 
 def wanted_objects(
@@ -88,6 +88,11 @@ def selects(service: Mapping[str, Any]) -> Mapping[str, str]:
     return dict((service.get("spec") or {}).get("selector") or {})
 
 
+def looks_edited(workload: Workload, *, stored: StoredRevision) -> bool:
+    """Whether a live template says less or else than the stored one, and not only in Kubernetes' own words."""
+    return not workload.rewritten and not holds(stored.template, workload.template)
+
+
 def restore_templates(snapshot: Snapshot) -> tuple[tuple[Action, ...], tuple[Reason, ...]]:
     """Put back every template that was edited by hand."""
     stored = {s.revision: s for s in snapshot.stored}
@@ -95,7 +100,7 @@ def restore_templates(snapshot: Snapshot) -> tuple[tuple[Action, ...], tuple[Rea
     reasons: list[Reason] = []
     for workload in snapshot.workloads:
         known = stored.get(workload.revision)
-        if known is None or (not workload.foreign_managers and holds(known.template, workload.template)):
+        if known is None or not (workload.foreign_managers or looks_edited(workload, stored=known)):
             continue
         actions.append(
             RestoreTemplate(name=workload.name, resource_version=workload.resource_version, template=known.template)
@@ -125,6 +130,20 @@ def keep_stored(snapshot: Snapshot) -> tuple[Action, ...]:
             )
         )
         for index, w in enumerate(missing, start=1)
+    )
+
+
+def keep_labels(snapshot: Snapshot) -> tuple[Action, ...]:
+    """Put back the labels of Deployments; of Services and the like the repair of the whole object does it.
+
+    Of a revision that has pods and no Deployment, the Deployment may only be out of sight: it is looked for.
+    """
+    alive = {r.revision for r in snapshot.replicas if r.revision and not (r.terminating or r.failed)}
+    known = {w.revision for w in snapshot.workloads}
+    found = [(w.revision, True) for w in snapshot.workloads if w.mislabelled and w.revision]
+    found += [(revision, False) for revision in sorted(alive - known)]
+    return tuple(
+        Relabel(manifest=objects.known_deployment(snapshot, revision=revision), seen=seen) for revision, seen in found
     )
 
 

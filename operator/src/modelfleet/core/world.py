@@ -76,8 +76,14 @@ class Workload:
     template: Mapping[str, Any]
     foreign_managers: tuple[str, ...] = ()
     """Field managers other than ours that own something inside the template: someone edited it."""
+    rewritten: bool = False
+    """Whether the template, where it differs from the stored one, is what the API server makes of that."""
     settled: bool = True
     """Whether the Deployment controller has seen the newest generation."""
+    mislabelled: bool = False
+    """Whether somebody took or changed a label by which it is known."""
+    refused: str = ""
+    """Why the API server takes no more pods of it, in its words, the same for every try; empty while it takes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +155,16 @@ class RouteObstacle:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """An object of ours that the API server refused to write lately."""
+
+    kind: str
+    name: str
+    message: str
+    """The API server's words."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """Everything that a decision about one LLMDeployment depends on, `now` (seconds since the epoch) included."""
 
@@ -179,6 +195,8 @@ class Snapshot:
     """Revision → message of the API server, which refused the rendered Deployment in a dry run."""
     taken: tuple[str, ...] = ()
     """Objects of ours that could not be made, such as `Service chat`: somebody else's has the name."""
+    refused: tuple[Refusal, ...] = ()
+    """Objects of ours that the API server refused to write: by a quota, a policy, a missing right."""
     name_conflict: str = ""
     """`namespace/name` of the LLMDeployment that holds the same served name and is older."""
     router: Router | None = None

@@ -52,10 +52,15 @@ class Cache:
     """Who waits for a free device: woken when a node changes or a pod goes."""
     devices: Devices = field(default_factory=Devices)
     _owned: dict[Key, dict[tuple[str, str], _Entry]] = field(default_factory=lambda: defaultdict(dict))
+    _at: dict[tuple[str, str, str], Key] = field(default_factory=dict)
+    """Under whom an owned object is kept, by kind, namespace and name: its label may come to name another."""
     _served: dict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
 
     def observe(self, body: Mapping[str, Any], *, deleted: bool = False) -> Key | None:
-        """Take in one object; returns the LLMDeployment that it concerns, None for a node or quota."""
+        """Take in one object; returns the LLMDeployment that it concerns, None for a node or quota.
+
+        Of one whose label now names another that is whom it was taken from: only that one will miss it.
+        """
         kind, meta = body["kind"], body["metadata"]
         if kind == "Node":
             if deleted:
@@ -72,10 +77,11 @@ class Cache:
         if not key[1]:
             return None
         where = (kind, meta["name"])
-        seen, version = self._owned.get(key, {}).get(where), int(meta["resourceVersion"])
+        before = self._at.get((kind, key[0], meta["name"]), key)
+        seen, version = self._owned.get(before, {}).get(where), int(meta["resourceVersion"])
         if deleted:
             if seen is not None and seen.uid == meta["uid"]:
-                self._set(key, where, None)
+                self._set(before, where, None)
         elif seen is None or version > seen.version:  # the echo of our own write tells nothing new
             entry = _Entry(
                 version=version,
@@ -84,8 +90,10 @@ class Cache:
                 record=READERS[kind](body),
                 claims=observe.claims(body) if kind == "Pod" else (),
             )
+            if before != key:
+                self._set(before, where, None)
             self._set(key, where, entry)
-        return key
+        return before
 
     def _observe_fleet(self, body: Mapping[str, Any], *, deleted: bool) -> Key:
         meta = body["metadata"]
@@ -153,8 +161,10 @@ class Cache:
     def _set(self, key: Key, where: tuple[str, str], entry: _Entry | None) -> None:
         place = self._owned[key]
         place.pop(where, None)
+        self._at.pop((where[0], key[0], where[1]), None)
         if entry is not None:
             place[where] = entry
+            self._at[where[0], key[0], where[1]] = key
         if not place:
             del self._owned[key]
         if where[0] in {"Pod", "Deployment"}:

@@ -31,6 +31,8 @@ from modelfleet.shell.evaluations import Evaluations
 from modelfleet.shell.execute import EvaluationRefused, Executor, RouteRefused, TemplateRefused
 from modelfleet.shell.queue import Key, WorkQueue
 from modelfleet.shell.reading import parse
+from modelfleet.shell.refused import ObjectRefused, Refusals
+from modelfleet.shell.rewritten import Rewritten
 from modelfleet.shell.routes import Routes
 from modelfleet.shell.taken import NameTaken, Taken
 
@@ -57,12 +59,13 @@ class Controller:
         self._executor = Executor(kube=kube, cache=cache)
         self._capacity = Capacity(kube=kube, cache=cache, render=render, read_nodes=read_nodes, clock=clock)
         self._evaluations = Evaluations(kube=kube, cache=cache)
+        self._rewritten = Rewritten(kube=kube, cache=cache)
         self._render, self._read_nodes, self._clock = render, read_nodes, clock
         self._since = clock()
         self._watched: dict[Key, float] = {}
         self._history: dict[Key, tuple[Recommendation, ...]] = {}
         self._rejected: dict[Key, dict[str, str]] = {}
-        self._taken = Taken(clock=clock)
+        self._taken, self._refusals = Taken(clock=clock), Refusals(clock=clock)
         self.envoys, self._routes, self._analyses = envoys or Envoys(), routes, analyses
         self.signals: FleetSignals | None = None
 
@@ -109,7 +112,9 @@ class Controller:
             self._cache.waiting.discard(key)
             self._routes.forget(key)
             self._taken.forget(key)
+            self._refusals.forget(key)
             self._evaluations.forget(key)
+            self._rewritten.forget(key)
             telemetry.forget(key)
             return None
         body = self._cache.fleet[key]
@@ -125,6 +130,7 @@ class Controller:
         others = await self._capacity.ask(key, body=body, spec=spec)
         route = await self._routes.find(key, body=body, spec=spec)
         evaluation = await self._evaluations.find(key, body=body, spec=spec)
+        await self._rewritten.ask(key, uid=body["metadata"]["uid"])
         if self._cache.fleet.get(key) is not body:
             return 0.0  # changed meanwhile
         # From here to the promise nothing is awaited: two rollouts never see the same free device.
@@ -133,7 +139,7 @@ class Controller:
         return await self._execute(key, replace(snapshot, evaluation=evaluation))
 
     async def _execute(self, key: Key, snapshot: Snapshot) -> float | None:
-        plan = self._taken.without(key, decide(snapshot))
+        plan = self._refusals.without(key, self._taken.without(key, decide(snapshot)))
         self._history[key] = plan.history
         for reason in plan.reasons:
             telemetry.DECISIONS.labels(reason.kind, reason.reason).inc()
@@ -160,6 +166,11 @@ class Controller:
         except NameTaken as taken:
             telemetry.PASS_ERRORS.labels("NameTaken").inc()
             self._taken.put(key, taken)
+            return 0.0
+        except ObjectRefused as refused:
+            telemetry.PASS_ERRORS.labels("ObjectRefused").inc()
+            log.warning("object.refused", write=" ".join(refused.write), error=refused.message)
+            self._refusals.put(key, refused)
             return 0.0
         telemetry.tell(key, plan.status)
         if plan.requeue_after is None:
@@ -210,7 +221,9 @@ class Controller:
             spec_error=problem,
             status=body.get("status") or {},
             stored=tuple(cache.records(key, kind="ControllerRevision", uid=meta["uid"])),
-            workloads=tuple(cache.records(key, kind="Deployment", uid=meta["uid"])),
+            workloads=tuple(
+                self._rewritten.marked(key, one) for one in cache.records(key, kind="Deployment", uid=meta["uid"])
+            ),
             replicas=tuple(replace(r, in_flight=in_flight.get(r.name)) for r in pods),
             objects=(*objects, *unlabelled),
             jobs=tuple(cache.records(key, kind="Job", uid=meta["uid"])),
@@ -221,6 +234,7 @@ class Controller:
             nodes_readable=self._read_nodes,
             rejected=self._rejected.get(key, {}),
             taken=self._taken.of(key),
+            refused=self._refusals.of(key),
             name_conflict=cache.older_with_same_name(key),
             router=self.envoys.router(meta["uid"]) if self._routed(spec) else None,
             signals=signals,

@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, assert_never
 
+import structlog
+
 from modelfleet.adapters.errors import Conflict, Gone, Refused
 from modelfleet.adapters.kube import JSON_PATCH, MERGE, Kube
 from modelfleet.core import names
@@ -19,18 +21,23 @@ from modelfleet.core.plan import (
     DryRun,
     Plan,
     Reason,
+    Relabel,
     RestoreTemplate,
     Rotate,
     Scale,
     Select,
     stages,
+    target,
 )
 from modelfleet.core.render.objects import HTTP_ROUTE
 from modelfleet.core.world import Snapshot
 from modelfleet.shell.cache import Cache
+from modelfleet.shell.labels import repair
 from modelfleet.shell.queue import Key
+from modelfleet.shell.refused import ObjectRefused
 from modelfleet.shell.taken import NameTaken, is_anothers
 
+log = structlog.get_logger(__name__)
 VICTIM_COST = "-1000"
 COMPONENT = "modelfleet-operator"
 
@@ -66,42 +73,62 @@ class Executor:
             RouteRefused: the HTTPRoute cannot be as it is asked for.
             EvaluationRefused: nor can the evaluation's Job.
             NameTaken: somebody else's object is in the way.
+            ObjectRefused: any other object cannot be written as it is, or not now.
         """
         for stage in stages(plan.actions):
             done = await asyncio.gather(*(self._act(key=key, action=one) for one in stage), return_exceptions=True)
-            for problem in done:
-                if isinstance(problem, BaseException):
-                    raise problem
+            problems = [one for one in done if isinstance(one, BaseException)]
+            # A refusal is told and gone around; what ends the pass for a better reason must not wait behind it.
+            for problem in sorted(problems, key=lambda one: isinstance(one, ObjectRefused)):
+                raise problem
         if plan.status and plan.status != snapshot.status:
             await self._write_status(snapshot=snapshot, plan=plan)
         for reason in plan.reasons:
             await self._tell(snapshot=snapshot, reason=reason)
 
     async def _act(self, *, key: Key, action: Action) -> None:
-        kind, name = _target(action)
+        kind, name = target(action)
         try:
-            await self._write(key=key, action=action)
+            await self._attempt(key=key, action=action)
         except Refused as error:
             if kind == HTTP_ROUTE and not isinstance(action, Delete):
                 raise RouteRefused(str(error)) from error
             if kind == "Job" and isinstance(action, Create):
                 raise EvaluationRefused(str(error)) from error
-            raise
+            raise ObjectRefused(action=action, message=str(error)) from error
         except Gone:
             self._cache.forget(key, kind=kind, name=name)
             raise
+
+    async def _attempt(self, *, key: Key, action: Action) -> None:
+        try:
+            await self._write(key=key, action=action)
         except Conflict:
-            if isinstance(action, Create | DryRun) and await self._is_anothers(action.manifest):
-                raise NameTaken(kind=kind, name=name) from None
+            if isinstance(action, Create | DryRun) and (found := await self._find(action.manifest)):
+                if is_anothers(found, wanted=action.manifest):
+                    kind, name = target(action)
+                    raise NameTaken(kind=kind, name=name) from None
+                await self._relabel(found, wanted=action.manifest)
             raise
 
-    async def _is_anothers(self, wanted: Mapping[str, Any]) -> bool:
+    async def _find(self, wanted: Mapping[str, Any]) -> Mapping[str, Any] | None:
         meta = wanted["metadata"]
         where = {"api_version": wanted["apiVersion"], "kind": wanted["kind"], "namespace": meta["namespace"]}
         try:
-            return is_anothers(await self._kube.get(**where, name=meta["name"]), wanted=wanted)
+            return await self._kube.get(**where, name=meta["name"])
         except Gone:
+            return None
+
+    async def _relabel(self, found: Mapping[str, Any], *, wanted: Mapping[str, Any]) -> bool:
+        """Put labels back that somebody took from an object of ours; tells whether any were missing."""
+        body = repair(found, wanted=wanted)
+        if body is None:
             return False
+        api_version, kind, meta = wanted["apiVersion"], wanted["kind"], wanted["metadata"]
+        where = {"api_version": api_version, "kind": kind, "namespace": meta["namespace"], "name": meta["name"]}
+        self._cache.observe(await self._kube.patch(**where, body=body, manager=names.METADATA_MANAGER))
+        log.info("metadata.repaired", kind=kind, name=meta["name"], labels=sorted(body["metadata"].get("labels", ())))
+        return True
 
     async def _write(self, *, key: Key, action: Action) -> None:
         namespace = key[0]
@@ -110,6 +137,8 @@ class Executor:
                 self._cache.observe(await self._kube.create(action.manifest))
             case DryRun():
                 await self._try(action)
+            case Relabel():
+                await self._take_back(action)
             case Apply():
                 self._cache.observe(await self._kube.apply(action.manifest, resource_version=action.resource_version))
             case RestoreTemplate():
@@ -132,6 +161,11 @@ class Executor:
             case _:
                 assert_never(action)
 
+    async def _take_back(self, action: Relabel) -> None:
+        found = await self._find(action.manifest)
+        if found and await self._relabel(found, wanted=action.manifest) and not action.seen:
+            raise Conflict(f"{target(action)[1]} was out of sight: this plan was made without it")
+
     async def _try(self, action: DryRun) -> None:
         try:
             await self._kube.create(action.manifest, dry_run=True)
@@ -140,7 +174,7 @@ class Executor:
 
     async def _restore(self, namespace: str, action: RestoreTemplate) -> None:
         body = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": action.resource_version},
+            _unchanged_since(action.resource_version),
             {"op": "replace", "path": "/spec/template", "value": dict(action.template)},
             # Whoever edited it no longer owns any of it; otherwise every later pass would see a foreign owner.
             {"op": "replace", "path": "/metadata/managedFields", "value": [{}]},
@@ -158,7 +192,7 @@ class Executor:
 
     async def _select(self, namespace: str, action: Select) -> None:
         body = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": action.resource_version},
+            _unchanged_since(action.resource_version),
             {"op": "replace", "path": "/spec/selector", "value": dict(action.selector)},
         ]
         where: dict[str, Any] = {"api_version": "v1", "kind": "Service", "namespace": namespace}
@@ -222,17 +256,6 @@ class Executor:
         await self._kube.create(manifest)
 
 
-def _target(action: Action) -> tuple[str, str]:
-    match action:
-        case Rotate():
-            return "Pod", action.pod
-        case Select():
-            return "Service", action.service
-        case Scale() | RestoreTemplate():
-            return "Deployment", action.name
-        case Delete():
-            return action.kind, action.name
-        case Create() | DryRun() | Apply():
-            return str(action.manifest["kind"]), str(action.manifest["metadata"]["name"])
-        case _:
-            assert_never(action)
+def _unchanged_since(resource_version: str) -> dict[str, str]:
+    """Fence a JSON patch. A `test` that fails is answered as a refusal (422), an old resourceVersion as a conflict."""
+    return {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version}

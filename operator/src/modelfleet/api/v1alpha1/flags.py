@@ -45,13 +45,14 @@ VLLM_OWNED = (
             "-pp",
             "--data-parallel-size",
             "-dp",
-            "--nnodes",
-            "--node-rank",
-            "--headless",
             "--prefill-context-parallel-size",
             "-pcp",
         ),
-        "remove pipeline, data, prefill-context and multi-node parallelism: a replica is one pod; add replicas instead",
+        "remove pipeline, data and prefill-context parallelism: a replica is one pod; add replicas instead",
+    ),
+    OwnedFlags(
+        ("--nnodes", "-n", "--node-rank", "-r", "--headless"),
+        "remove --nnodes, --node-rank and --headless: a replica is one pod; add replicas instead",
     ),
     OwnedFlags(
         ("--ssl-keyfile", "--ssl-certfile", "--ssl-ca-certs", "--root-path", "--grpc"),
@@ -65,19 +66,22 @@ VLLM_OWNED = (
 
 
 def pattern(flag: str) -> str:
-    """A regular expression of every way vLLM reads `flag`: underscores, `=value`, and unambiguous abbreviations.
+    """A regular expression of every way vLLM reads `flag`: underscores, `=value`, `.key`, and every abbreviation.
+
+    A prefix of an owned flag is its abbreviation, or ambiguous: then vLLM itself refuses it. Which of the two differs
+    between releases, so all are refused. That costs nobody anything: no other flag of vLLM is such a prefix.
 
     >>> import re
     >>> bool(re.search(pattern("--api-key"), "--api_k=secret")), bool(re.search(pattern("--model"), "--model-impl=auto"))
     (True, False)
     """
-    if not flag.startswith("--"):
-        return f"^{flag}(=|$)"
-    words = flag.removeprefix("--")
-    # argparse accepts any prefix that no other flag shares; half of the name is where prefixes stop being ambiguous
-    shortest = max(3, len(words) // 2)
-    body = "".join(f"({char}" if at >= shortest else char for at, char in enumerate(words))
-    return "^--" + body.replace("-", "[-_]") + ")?" * (len(words) - shortest) + "(=|$)"
+    words = flag.lstrip("-")
+    dashes = flag.removesuffix(words)
+    if len(words) == 1:
+        return f"^{flag}"  # its value may follow at once: -n2
+    rest = words[1:]
+    optional = "".join(f"({char}" for char in rest).replace("-", "[-_]") + ")?" * len(rest)
+    return f"^{dashes}{words[0]}{optional}([.=]|$)"
 
 
 def arg_rules() -> tuple[dict[str, str], ...]:

@@ -171,7 +171,9 @@ class ScalingStatus(StatusModel):
 
     desired: Count | None = Field(None, description="Replicas that are asked for.")
     advised: Count | None = Field(None, description="Replicas that mode Advise would ask for.")
-    binding: Word | None = Field(None, description="What decided: a metric's type, a bound, or what holds.")
+    binding: Word | None = Field(
+        None, description="What decided: a metric's type; Nodes while replicas that have no node hold a scale-out."
+    )
     last_scale_time: Time | None = Field(None, description="When the replicas were last changed.")
 
 

@@ -63,6 +63,16 @@ def controller_revision(
     }
 
 
+def known_deployment(snapshot: Snapshot, *, revision: str) -> dict[str, Any]:
+    """Say of a revision's Deployment only by what it is known: name, labels and owner."""
+    name = names.revision_name(name=snapshot.name, revision=revision)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(snapshot, name=name, revision=revision),
+    }
+
+
 def deployment(snapshot: Snapshot, *, revision: str, template: Mapping[str, Any], replicas: int) -> dict[str, Any]:
     """Render a revision's Deployment. Replicas are always explicit: left out, one GPU would be claimed by default."""
     deadline = snapshot.spec.rollout.progress_deadline_seconds if snapshot.spec else 1800
