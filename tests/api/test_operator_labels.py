@@ -57,7 +57,7 @@ def test_a_label_that_was_taken_away_is_put_back(fleet, kind, stripped):
     before, pods = labels(fleet, kind), uids(fleet)
     assert before
     strip(fleet, kind, *stripped)
-    fleet.until(lambda: labels(fleet, kind) == before, what="the labels", seconds=30)
+    fleet.until(lambda: labels(fleet, kind) == before, what="the labels")
     scales(fleet, replicas=3)
     assert pods < uids(fleet)
     assert labels(fleet, kind) == before
@@ -67,7 +67,7 @@ def test_a_label_that_was_taken_away_is_put_back(fleet, kind, stripped):
 def test_a_revision_label_that_was_taken_away_is_put_back(fleet, kind):
     before, pods = labels(fleet, kind), uids(fleet)
     strip(fleet, kind, REVISION)
-    fleet.until(lambda: labels(fleet, kind) == before, what="the labels", seconds=30)
+    fleet.until(lambda: labels(fleet, kind) == before, what="the labels")
     scales(fleet, replicas=3)
     assert pods < uids(fleet)
 
@@ -76,12 +76,13 @@ def test_all_labels_of_everything_at_once(fleet):
     before, pods = {kind: labels(fleet, kind) for kind in KINDS}, uids(fleet)
     for kind in KINDS:
         strip(fleet, kind, OWNER, REVISION, MANAGED)
-    fleet.until(lambda: {kind: labels(fleet, kind) for kind in KINDS} == before, what="the labels", seconds=30)
+    fleet.until(lambda: {kind: labels(fleet, kind) for kind in KINDS} == before, what="the labels")
     scales(fleet, replicas=3)
     assert pods < uids(fleet)
     assert len(fleet.list("deployments")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stripped", [(OWNER,), (REVISION,)], ids=str)
 def test_a_stored_template_without_its_labels_keeps_nothing_from_going_on(fleet, stripped):
     """Its bytes decide: a patch is refused to anyone, and only who writes them as the operator did can replace it."""
@@ -109,7 +110,7 @@ def test_a_stored_template_without_its_labels_keeps_nothing_from_going_on(fleet,
 def test_a_label_that_names_another_is_ours_again(fleet):
     pods = uids(fleet)
     fleet.patch("services", "chat", {"metadata": {"labels": {OWNER: "another", "mine": "stays"}}})
-    fleet.until(lambda: labels(fleet, "services")["chat"][OWNER] == "chat", what="the label", seconds=30)
+    fleet.until(lambda: labels(fleet, "services")["chat"][OWNER] == "chat", what="the label")
     assert labels(fleet, "services")["chat"]["mine"] == "stays"
     scales(fleet, replicas=3)
     assert pods < uids(fleet)
@@ -122,7 +123,7 @@ def test_an_older_revision_without_its_labels_serves_on_until_it_is_replaced(fle
     fleet.change()
     fleet.until(lambda: len(fleet.list("deployments")) == 2, what="the new revision's Deployment")
     fleet.patch("deployments", old, {"metadata": {"labels": {OWNER: None, REVISION: None}}})
-    fleet.until(lambda: labels(fleet, "deployments")[old] == before, what="the labels", seconds=30)
+    fleet.until(lambda: labels(fleet, "deployments")[old] == before, what="the labels")
     fleet.await_settled()
     assert not pods & uids(fleet)
 

@@ -9,6 +9,7 @@ import pytest
 from tests.api.fleet import Fleet, Operator, ready
 
 names = (f"refused-{number}" for number in itertools.count())
+pytestmark = pytest.mark.slow  # what was refused is tried again after half a minute
 POLICIES = "/apis/admissionregistration.k8s.io/v1"
 
 
@@ -43,7 +44,7 @@ def told(fleet):
     return fleet.whole_condition("Degraded")["message"]
 
 
-@pytest.mark.parametrize("resource", ["services", pytest.param("count/services", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("resource", ["services", "count/services"])
 def test_a_service_that_a_quota_refuses_is_told_and_pods_serve_all_the_same(fleet, operator, resource):
     quota = limit(fleet, **{resource: "0"})
     fleet.apply()
