@@ -9,7 +9,7 @@ from modelfleet.api.v1alpha1.status import LLMDeploymentStatus
 from modelfleet.core.decide import decide
 from modelfleet.core.plan import Create, Delete, DryRun, RestoreTemplate, Rotate, Scale
 from modelfleet.core.scaling.signals import Signals
-from modelfleet.core.world import RenderSettings
+from modelfleet.core.world import Refusal, RenderSettings
 from tests.unit.core.cluster import IMAGES, Cluster, running, words
 
 OTHER = {"uri": "hf://org/other"}
@@ -107,6 +107,21 @@ def test_a_template_in_kubernetes_own_words_stops_nothing():
     assert cluster.ready() == 3
     assert cluster.condition("Drifted")["status"] == "False"
     assert cluster.workloads[name].template == {"spec": {}}
+
+
+def test_an_edit_that_may_not_be_put_back_is_told_and_stops_nothing():
+    cluster = running()
+    ((name, workload),) = cluster.workloads.items()
+    cluster.workloads[name] = replace(workload, foreign_managers=("policy",), template={"spec": {}})
+    cluster.extra = {"refused": (Refusal(action="RestoreTemplate", kind="Deployment", name=name, message="no"),)}
+    cluster.change(replicas=3)
+    cluster.settle()
+    assert cluster.ready() == 3
+    assert cluster.condition("Drifted")["status"] == "True"
+    assert cluster.condition("Degraded")["reason"] == "ObjectRefused"
+    before = cluster.status
+    plan = cluster.reconcile()
+    assert (plan.actions, plan.reasons, plan.status) == ((), (), before)
 
 
 def test_a_refused_template_leaves_the_old_revision_serving():
@@ -233,6 +248,23 @@ def test_replicas_that_no_node_takes_stop_the_asking_for_more():
         cluster.reconcile()
     assert cluster.status["scaling"]["binding"] == "QueueDepth"
     assert sum(w.replicas for w in cluster.workloads.values()) > wanted
+
+
+def test_a_hold_for_nodes_is_told_once_whoever_restarts():
+    cluster = autoscaled()
+    cluster.gpus = 3
+    signals = Signals(observed_at=cluster.now, values={"QueueDepth": dict.fromkeys(cluster.pods, 50.0)})
+    cluster.extra = {"signals": signals}
+    for _ in range(5):
+        cluster.reconcile()
+        cluster.controllers()
+    cluster.change(scaling=SCALING | {"maxReplicas": 12})
+    cluster.reconcile()
+    for seen in (None, signals):
+        cluster.extra = {"signals": seen}
+        cluster.reconcile()
+        assert cluster.status["scaling"]["binding"] == "Nodes"
+    assert sum(d["reason"] == "NodeAwaited" for d in cluster.status["decisions"]) == 1
 
 
 def test_old_revisions_beyond_the_limit_are_forgotten():

@@ -12,6 +12,7 @@ from modelfleet.core.plan import Plan, Relabel
 from modelfleet.core.render import objects
 from modelfleet.shell.cache import Cache as ShellCache
 from modelfleet.shell.execute import Executor
+from modelfleet.shell.refused import ObjectRefused
 from tests.unit.core.cluster import UID, Cluster
 
 KEY, OTHER = ("team", "chat"), ("team", "code")
@@ -22,6 +23,7 @@ class Unlabelled:
 
     def __init__(self, **changes: Any) -> None:
         self.changes, self.manifests, self.patches = changes, dict[str, Any](), list[dict[str, Any]]()
+        self.takes_labels_away = False
 
     async def create(self, manifest: dict[str, Any], **_how: Any) -> dict[str, Any]:
         self.manifests[manifest["kind"]] = manifest
@@ -35,7 +37,9 @@ class Unlabelled:
     async def patch(self, *, kind: str, **how: Any) -> dict[str, Any]:
         self.patches.append({"kind": kind, **how})
         manifest = self.manifests[kind]
-        return {**manifest, "status": {}, "metadata": {**manifest["metadata"], "uid": "x", "resourceVersion": "8"}}
+        kept = self.changes if self.takes_labels_away else {}
+        meta = {**manifest["metadata"], "uid": "x", "resourceVersion": "8", **kept}
+        return {**manifest, "status": {}, "metadata": meta}
 
 
 async def run(kube: Any, cache: ShellCache | None = None) -> None:
@@ -56,6 +60,13 @@ async def test_what_is_ours_gets_its_labels_back_and_is_seen_at_once() -> None:
     assert patch["body"] == {"metadata": {"resourceVersion": "7", "labels": labels}}
     assert patch["manager"] == "modelfleet-meta"
     assert [one.name for one in cache.records(KEY, kind="Service", uid=UID)] == ["chat"]
+
+
+async def test_labels_that_do_not_stick_are_told() -> None:
+    kube = Unlabelled(labels={})
+    kube.takes_labels_away = True
+    with pytest.raises(ObjectRefused, match="some webhook takes them away"):
+        await run(kube)
 
 
 def owner(**changes: Any) -> list[dict[str, Any]]:
@@ -144,3 +155,5 @@ def test_an_object_whose_label_comes_to_name_another_is_missed_by_the_first() ->
     cache.observe(service(of="chat", version=3))
     assert cache.observe(service(of="code", version=2)) == KEY, "an old event changes nothing"
     assert (seen(KEY), seen(OTHER)) == (1, 0)
+    assert cache.observe(service(of="", version=4)) == KEY, "nobody's by now"
+    assert (seen(KEY), seen(OTHER)) == (0, 0)

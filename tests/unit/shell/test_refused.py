@@ -1,5 +1,6 @@
 """Refused writes: told by whatever met them, left out of plans for a while with what counts on them, tried again after."""
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +11,7 @@ from modelfleet.core import names
 from modelfleet.core.conditions import MESSAGE_LIMIT, find
 from modelfleet.core.decide import decide
 from modelfleet.core.plan import Action, Apply, Create, Delete, DryRun, Plan, Rotate, Scale
-from modelfleet.core.world import Refusal
+from modelfleet.core.world import Refusal, Workload
 from modelfleet.shell.cache import Cache as ShellCache
 from modelfleet.shell.execute import Executor
 from modelfleet.shell.refused import REFUSED_SECONDS, ObjectRefused, Refusals
@@ -40,7 +41,7 @@ def refused(*actions: Action, clock: Any = lambda: 0.0) -> Refusals:
 def test_a_refused_write_is_left_out_for_a_while_and_then_tried_again() -> None:
     now = 0.0
     known, plan = refused(SERVICE, clock=lambda: now), Plan(actions=(SERVICE, BUDGET))
-    assert known.of(KEY) == (Refusal(kind="Service", name="chat", message="exceeded quota"),)
+    assert known.of(KEY) == (Refusal(action="Create", kind="Service", name="chat", message="exceeded quota"),)
     held = known.without(KEY, plan)
     assert (held.actions, held.requeue_after) == ((BUDGET,), REFUSED_SECONDS)
     assert known.without(OTHER, plan) == plan
@@ -67,6 +68,26 @@ def test_who_is_gone_is_forgotten() -> None:
 )
 def test_nothing_is_taken_away_that_counts_on_what_was_refused(one: Action, left: tuple[Action, ...]) -> None:
     assert refused(one).without(KEY, Plan(actions=(SERVICE, ROTATE, SCALE, APPLY, DELETE))).actions == left
+
+
+def test_what_gives_goes_on_beside_what_was_refused() -> None:
+    more, back = replace(SCALE, name="chat-old", replicas=3), replace(ROTATE, pod="chat-2", in_rotation=True)
+    policy = replace(DELETE, kind="NetworkPolicy", name="chat")
+    grown = (workload("chat-r", replicas=5), workload("chat-old", replicas=1))
+    plan = Plan(actions=(SCALE, ROTATE, back, more, policy, DELETE))
+    assert refused(SCALE).without(KEY, plan, workloads=grown).actions == (back, more, policy)
+
+
+def test_an_abort_is_not_held_by_the_growth_that_was_refused() -> None:
+    none, six = replace(SCALE, replicas=0), replace(SCALE, replicas=6)
+    plan = Plan(actions=(none, DELETE))
+    assert refused(six).without(KEY, plan, workloads=(workload("chat-r", replicas=5),)) == replace(
+        plan, requeue_after=REFUSED_SECONDS
+    )
+
+
+def workload(name: str, *, replicas: int) -> Workload:
+    return Workload(name=name, uid="", resource_version="1", revision="", replicas=replicas, template={})
 
 
 def test_no_revision_runs_whose_template_cannot_be_stored() -> None:

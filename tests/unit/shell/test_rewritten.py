@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from modelfleet.adapters.errors import Gone, Refused, Transient
+from modelfleet.adapters.errors import Gone, NotLeader, Refused, Transient
 from modelfleet.core import names
 from modelfleet.core.world import Workload
 from modelfleet.shell.cache import Cache
-from modelfleet.shell.rewritten import Rewritten
+from modelfleet.shell.rewritten import UNKNOWN_SECONDS, Rewritten
 
 KEY = ("team", "chat")
 STORED = {"spec": {"hostNetwork": False, "containers": [{"name": "engine"}]}}
@@ -32,9 +32,10 @@ def owned(kind: str, *, version: int = 1, **body: Any) -> dict[str, Any]:
 
 class World:
     def __init__(self, live: dict[str, Any]) -> None:
-        self.cache, self.asked = Cache(), 0
+        self.cache, self.asked, self.now, self.again = Cache(), 0, 0.0, 0.0
         self.answer: dict[str, Any] | Exception = WRITTEN
-        self.rewritten = Rewritten(kube=self, cache=self.cache)  # type: ignore[arg-type]
+        self.stored: dict[str, Any] = STORED
+        self.rewritten = Rewritten(kube=self, cache=self.cache, clock=lambda: self.now)  # type: ignore[arg-type]
         self.cache.observe(owned("ControllerRevision", data={"template": STORED}, revision=1))
         self.show(live)
 
@@ -43,14 +44,14 @@ class World:
 
     async def patch(self, *, dry_run: bool, body: Any, **_: Any) -> dict[str, Any]:
         assert dry_run
-        assert body == [{"op": "replace", "path": "/spec/template", "value": STORED}]
+        assert body == [{"op": "replace", "path": "/spec/template", "value": self.stored}]
         self.asked += 1
         if isinstance(self.answer, Exception):
             raise self.answer
         return {"spec": {"template": self.answer}}
 
     async def is_rewritten(self) -> bool:
-        await self.rewritten.ask(KEY, uid="u1")
+        self.again = await self.rewritten.ask(KEY, uid="u1")
         (workload,) = self.cache.records(KEY, kind="Deployment", uid="u1")
         marked: Workload = self.rewritten.marked(KEY, workload)
         return marked.rewritten
@@ -77,18 +78,49 @@ async def test_nobody_is_asked_about_a_template_that_says_what_was_stored():
     assert world.asked == 0
 
 
-@pytest.mark.parametrize("problem", [Gone("gone"), Refused("no")])
-async def test_without_an_answer_it_counts_as_edited(problem):
-    world = World(live=WRITTEN)
+@pytest.mark.parametrize("problem", [Gone("gone"), Refused("no"), Transient("busy")], ids=lambda p: type(p).__name__)
+async def test_without_an_answer_nothing_counts_as_edited_and_it_is_asked_again(problem):
+    world = World(live={"spec": {"containers": [{"name": "another"}]}})
     world.answer = problem
+    assert await world.is_rewritten()
+    assert await world.is_rewritten()
+    assert (world.asked, world.again) == (1, UNKNOWN_SECONDS)
+    world.now, world.answer = UNKNOWN_SECONDS, WRITTEN
     assert not await world.is_rewritten()
+    assert (world.asked, world.again) == (2, None)
 
 
-async def test_a_server_that_does_not_answer_ends_the_pass():
+async def test_who_may_not_write_does_not_go_on():
     world = World(live=WRITTEN)
-    world.answer = Transient("busy")
-    with pytest.raises(Transient):
+    world.answer = NotLeader("another leads")
+    with pytest.raises(NotLeader):
         await world.is_rewritten()
+
+
+async def test_an_edit_is_asked_about_once_too():
+    world = World(live={"spec": {"containers": [{"name": "another"}]}})
+    for version in (2, 3):
+        assert not await world.is_rewritten()
+        world.show({"spec": {"containers": [{"name": "another"}]}}, version=version)
+    assert world.asked == 1
+
+
+async def test_a_webhook_that_is_gone_or_writes_otherwise_by_now_restarts_nothing():
+    live = {**WRITTEN, "metadata": {"annotations": {"injected": "yes"}}}
+    world = World(live={**live, "spec": {**live["spec"], "containers": [{"name": "engine", "image": "mirror-1/a"}]}})
+    world.stored = {"spec": {"hostNetwork": False, "containers": [{"name": "engine", "image": "a"}]}}
+    world.cache.observe(owned("ControllerRevision", version=2, data={"template": world.stored}, revision=1))
+    world.answer = {"spec": {"containers": [{"name": "engine", "image": "mirror-2/a"}]}}
+    assert await world.is_rewritten()
+
+
+async def test_what_is_known_of_a_deployment_goes_with_it():
+    world = World(live=WRITTEN)
+    assert await world.is_rewritten()
+    (workload,) = world.cache.records(KEY, kind="Deployment", uid="u1")
+    world.cache.observe(owned("Deployment", version=3, spec={"replicas": 1, "template": WRITTEN}), deleted=True)
+    await world.rewritten.ask(KEY, uid="u1")
+    assert not world.rewritten.marked(KEY, workload).rewritten
 
 
 async def test_who_is_gone_is_forgotten():

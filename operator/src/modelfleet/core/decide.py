@@ -48,7 +48,9 @@ def decide(snapshot: Snapshot) -> Plan:
         actions = (*kept, *moves, *_keep(snapshot, rollout=rollout, leaving=leaving))
     unplaced = any(not r.scheduled and not r.terminating and not r.failed for r in snapshot.replicas)
     reasons = (*wanted.reasons, *repair_reasons, *rollout.reasons)
-    status, told = report.report(snapshot, wanted=wanted, rollout=rollout, drifted=bool(repairs), reasons=reasons)
+    status, told = report.report(
+        snapshot, wanted=wanted, rollout=rollout, drifted=bool(upkeep.edited_templates(snapshot)), reasons=reasons
+    )
     times = [progress.look_again_in(snapshot, revision=rollout.revision, said=status.get("rollout") or {})]
     times += [RETRY_CAPACITY_SECONDS if rollout.targets.hold or unplaced else None]
     times += [ASK_ENVOYS_SECONDS if unconfirmed(snapshot) else None, handover.look_again_in(snapshot)]

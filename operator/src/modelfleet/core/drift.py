@@ -42,6 +42,29 @@ def _holds(desired: Any, live: Any, *, field: str) -> bool:
     return False
 
 
+def edited(desired: Any, live: Any, *, again: Any, field: str = "") -> bool:
+    """Tell whether somebody changed what `live` says: applied `again`, `desired` would say somewhere what it says no more.
+
+    What the API server or a webhook makes of `desired` is no edit, even where it makes something else of it by now.
+
+    >>> edited({"image": "a", "tty": False}, {"image": "a"}, again={"image": "a"})
+    False
+    >>> edited({"image": "a", "tty": False}, {"image": "b"}, again={"image": "a"})
+    True
+    >>> edited({"image": "a"}, {"image": "mirror/a"}, again={"image": "other-mirror/a"})
+    False
+    """
+    if holds(desired, live, field=field):
+        return False
+    maps = all(isinstance(one, Mapping) for one in (desired, live, again))
+    if maps and field not in QUANTITY_MAPS:
+        return any(edited(value, live.get(key), again=again.get(key), field=key) for key, value in desired.items())
+    lists = all(isinstance(one, Sequence) and not isinstance(one, str) for one in (desired, live, again))
+    if lists and len(desired) == len(live) == len(again):
+        return any(edited(a, b, again=c) for a, b, c in zip(desired, live, again, strict=True))
+    return holds(desired, again, field=field)
+
+
 def quantity(value: Any) -> Decimal | str:
     """Read a Kubernetes quantity; text that is none stays text.
 

@@ -19,8 +19,9 @@ def failure(refused: Sequence[Refusal]) -> Failure | None:
     """Tell the first refusal in the server's words, and what else is refused by its name."""
     if not refused:
         return None
-    first, others = refused[0], refused[1:]
-    named = [f"{one.kind} {one.name}" for one in others[:NAMED]]
+    first = refused[0]
+    _, *others = dict.fromkeys(f"{one.kind} {one.name}" for one in refused)
+    named = others[:NAMED]
     more = len(others) - len(named)
     also = f"; also {', '.join(named)}{f' and {more} more' if more else ''}" if named else ""
     words = first.message

@@ -263,7 +263,8 @@ def _scaling(snapshot: Snapshot, *, wanted: Demand) -> dict[str, Any]:
             known = snapshot.signals is not None or "advised" not in before
             said["advised"] = wanted.scaling.advised if known else before["advised"]
         # Shown with a change only: with every sample it would be a write per tick.
-        changed = wanted.reasons or before.get("binding") == HELD
+        # Without a sample it stays as it is said, or every restart would tell it anew.
+        changed = wanted.reasons or (before.get("binding") == HELD and snapshot.signals is not None)
         said["binding"] = HELD if wanted.held else (wanted.scaling.binding if changed else before.get("binding")) or ""
     if before.get("desired") not in (None, wanted.replicas):
         said["lastScaleTime"] = c.timestamp(snapshot.now)

@@ -93,14 +93,20 @@ def looks_edited(workload: Workload, *, stored: StoredRevision) -> bool:
     return not workload.rewritten and not holds(stored.template, workload.template)
 
 
-def restore_templates(snapshot: Snapshot) -> tuple[tuple[Action, ...], tuple[Reason, ...]]:
-    """Put back every template that was edited by hand."""
+def edited_templates(snapshot: Snapshot) -> tuple[tuple[Workload, StoredRevision], ...]:
+    """Find the Deployments whose template was edited by hand, with what was stored."""
     stored = {s.revision: s for s in snapshot.stored}
+    pairs = ((w, stored[w.revision]) for w in snapshot.workloads if w.revision in stored)
+    return tuple((w, known) for w, known in pairs if w.foreign_managers or looks_edited(w, stored=known))
+
+
+def restore_templates(snapshot: Snapshot) -> tuple[tuple[Action, ...], tuple[Reason, ...]]:
+    """Put back every template that was edited by hand, but for those that the API server does not let us put back."""
+    refused = {one.name for one in snapshot.refused if one.action == RestoreTemplate.__name__}
     actions: list[Action] = []
     reasons: list[Reason] = []
-    for workload in snapshot.workloads:
-        known = stored.get(workload.revision)
-        if known is None or not (workload.foreign_managers or looks_edited(workload, stored=known)):
+    for workload, known in edited_templates(snapshot):
+        if workload.name in refused:
             continue
         actions.append(
             RestoreTemplate(name=workload.name, resource_version=workload.resource_version, template=known.template)

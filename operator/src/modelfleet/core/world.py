@@ -77,7 +77,7 @@ class Workload:
     foreign_managers: tuple[str, ...] = ()
     """Field managers other than ours that own something inside the template: someone edited it."""
     rewritten: bool = False
-    """Whether the template, where it differs from the stored one, is what the API server makes of that."""
+    """Whether the template differs from the stored one, and nobody is known to have edited it."""
     settled: bool = True
     """Whether the Deployment controller has seen the newest generation."""
     mislabelled: bool = False
@@ -158,6 +158,8 @@ class RouteObstacle:
 class Refusal:
     """An object of ours that the API server refused to write lately."""
 
+    action: str = ""
+    """Kind of the write: a class of `core/plan.py`."""
     kind: str
     name: str
     message: str

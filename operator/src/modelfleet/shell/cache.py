@@ -57,10 +57,7 @@ class Cache:
     _served: dict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
 
     def observe(self, body: Mapping[str, Any], *, deleted: bool = False) -> Key | None:
-        """Take in one object; returns the LLMDeployment that it concerns, None for a node or quota.
-
-        Of one whose label now names another that is whom it was taken from: only that one will miss it.
-        """
+        """Take in one object; returns the LLMDeployment that it concerns, None for a node or quota."""
         kind, meta = body["kind"], body["metadata"]
         if kind == "Node":
             if deleted:
@@ -73,11 +70,16 @@ class Cache:
             return None
         if kind == names.KIND:
             return self._observe_fleet(body, deleted=deleted)
+        return self._observe_owned(body, deleted=deleted)
+
+    def _observe_owned(self, body: Mapping[str, Any], *, deleted: bool) -> Key | None:
+        """Take in one of our objects. Where its label names another, or nobody, by now, it concerns whom it was taken from."""
+        kind, meta = body["kind"], body["metadata"]
         key = (meta["namespace"], (meta.get("labels") or {}).get(names.OWNER, ""))
-        if not key[1]:
-            return None
         where = (kind, meta["name"])
         before = self._at.get((kind, key[0], meta["name"]), key)
+        if not before[1]:
+            return None
         seen, version = self._owned.get(before, {}).get(where), int(meta["resourceVersion"])
         if deleted:
             if seen is not None and seen.uid == meta["uid"]:
@@ -92,7 +94,8 @@ class Cache:
             )
             if before != key:
                 self._set(before, where, None)
-            self._set(key, where, entry)
+            if key[1]:
+                self._set(key, where, entry)
         return before
 
     def _observe_fleet(self, body: Mapping[str, Any], *, deleted: bool) -> Key:

@@ -130,16 +130,18 @@ class Controller:
         others = await self._capacity.ask(key, body=body, spec=spec)
         route = await self._routes.find(key, body=body, spec=spec)
         evaluation = await self._evaluations.find(key, body=body, spec=spec)
-        await self._rewritten.ask(key, uid=body["metadata"]["uid"])
+        again = None if spec is None else await self._rewritten.ask(key, uid=body["metadata"]["uid"])
         if self._cache.fleet.get(key) is not body:
             return 0.0  # changed meanwhile
         # From here to the promise nothing is awaited: two rollouts never see the same free device.
         supply = self._capacity.look(key, body=body, spec=spec, others=others)
         snapshot = self._gather(key, body, spec=spec, problem=problem, supply=supply, route=route)
-        return await self._execute(key, replace(snapshot, evaluation=evaluation))
+        due = await self._execute(key, replace(snapshot, evaluation=evaluation))
+        return min((seconds for seconds in (due, again) if seconds is not None), default=None)
 
     async def _execute(self, key: Key, snapshot: Snapshot) -> float | None:
-        plan = self._refusals.without(key, self._taken.without(key, decide(snapshot)))
+        plan = self._taken.without(key, decide(snapshot))
+        plan = self._refusals.without(key, plan, workloads=snapshot.workloads)
         self._history[key] = plan.history
         for reason in plan.reasons:
             telemetry.DECISIONS.labels(reason.kind, reason.reason).inc()

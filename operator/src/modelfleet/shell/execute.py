@@ -126,7 +126,10 @@ class Executor:
             return False
         api_version, kind, meta = wanted["apiVersion"], wanted["kind"], wanted["metadata"]
         where = {"api_version": api_version, "kind": kind, "namespace": meta["namespace"], "name": meta["name"]}
-        self._cache.observe(await self._kube.patch(**where, body=body, manager=names.METADATA_MANAGER))
+        answer = await self._kube.patch(**where, body=body, manager=names.METADATA_MANAGER)
+        if repair(answer, wanted=wanted):
+            raise Refused("its labels were put back and are gone again: some webhook takes them away")
+        self._cache.observe(answer)
         log.info("metadata.repaired", kind=kind, name=meta["name"], labels=sorted(body["metadata"].get("labels", ())))
         return True
 
